@@ -1,0 +1,52 @@
+# make demo | test | lint | bench | clean, with any Python from 3.11 on; `make test PYTHON=python3.13` tests with that one.
+
+ifeq ($(origin PYTHON), undefined)
+VENV := .venv
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+else
+VENV := build/venv-$(notdir $(PYTHON))
+endif
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet install
+
+# byte-code also where PYTHONDONTWRITEBYTECODE is set: without it every start compiles everything anew
+COMPILE = $(RUN) -m compileall -q
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	@$(RUN) -m frp_py demo
+
+test: $(VENV)/.dev
+	@$(COMPILE) frp_py
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+bench: $(VENV)/.installed
+	@$(RUN) bench/bench.py $(ARGS)
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python from 3.11 on was found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	echo "make: $(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing into $(VENV) ..."
+	@$(PIP) --editable .
+	@$(COMPILE) $(VENV)/lib frp_py
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@$(RUN) -c 'import tomllib; g = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; print(*g["test"], *g["lint"], sep="\n")' > $@.txt
+	@$(PIP) --requirement $@.txt
+	@$(COMPILE) $(VENV)/lib
+	@touch $@

@@ -1,0 +1,105 @@
+"""The command `frps` (config.md 5.2)."""
+
+from __future__ import annotations
+
+import sys
+
+from frp_py.cli.command import Command, execute
+from frp_py.cli.common import global_flags, health_command, load_to_start, print_version, verify_command
+from frp_py.cli.flags import BOOL, BOOL_WITH_VALUE, INT, PORTS, STRING, Flag, Values, tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from frp_py.config.server import ServerConfig
+
+CONFIG_FLAGS = (
+    Flag("bind_addr", STRING, "0.0.0.0", "address that clients connect to", key="bindAddr"),
+    Flag("bind_port", INT, 7000, "port that clients connect to", short="p", key="bindPort"),
+    Flag("kcp_bind_port", INT, 0, "UDP port for clients that come by KCP", key="kcpBindPort"),
+    Flag("quic_bind_port", INT, 0, "UDP port for clients that come by QUIC", key="quicBindPort"),
+    Flag("proxy_bind_addr", STRING, "0.0.0.0", "address that users connect to", key="proxyBindAddr"),
+    Flag("vhost_http_port", INT, 0, "port for users of http proxies", key="vhostHTTPPort"),
+    Flag("vhost_https_port", INT, 0, "port for users of https proxies", key="vhostHTTPSPort"),
+    Flag("vhost_http_timeout", INT, 60, "seconds to wait for the head of a local service's answer", key="vhostHTTPTimeout"),
+    Flag("dashboard_addr", STRING, "0.0.0.0", "address of the dashboard", key="webServer.addr"),
+    Flag("dashboard_port", INT, 0, "port of the dashboard", key="webServer.port"),
+    Flag("dashboard_user", STRING, "admin", "user of the dashboard", key="webServer.user"),
+    Flag("dashboard_pwd", STRING, "admin", "password of the dashboard", key="webServer.password"),
+    Flag("dashboard_tls_cert_file", STRING, "", "certificate of the dashboard", key="webServer.tls.certFile"),
+    Flag("dashboard_tls_key_file", STRING, "", "private key of the dashboard", key="webServer.tls.keyFile"),
+    Flag("dashboard_tls_mode", BOOL_WITH_VALUE, False, "serve the dashboard by https"),
+    Flag("enable_prometheus", BOOL, False, "serve metrics for Prometheus on the dashboard's port", key="enablePrometheus"),
+    Flag("log_file", STRING, "console", "file for the log, or console", key="log.to"),
+    Flag("log_level", STRING, "info", "lowest level that is logged: trace, debug, info, warn or error", key="log.level"),
+    Flag("log_max_days", INT, 3, "days that old log files are kept", key="log.maxDays"),
+    Flag("disable_log_color", BOOL, False, "no colours on the console", key="log.disablePrintColor"),
+    Flag("token", STRING, "", "the secret that clients must know", short="t", key="auth.token"),
+    Flag("subdomain_host", STRING, "", "domain below which clients may have names", key="subDomainHost"),
+    Flag("allow_ports", PORTS, [], "ports that clients may ask for, as 2000-3000,3001", key="allowPorts"),
+    Flag("max_ports_per_client", INT, 0, "how many ports one client may have; 0: any number", key="maxPortsPerClient"),
+    Flag("tls_only", BOOL, False, "accept only clients that use TLS", key="transport.tls.force"),
+)
+
+
+def _load(values: Values, notices: list[str] | None = None) -> ServerConfig:
+    from frp_py.config import load_server
+
+    return load_server(values["config"], strict=values["strict-config"], allow_unsafe=values["allow-unsafe"], notices=notices)
+
+
+def _from_flags(values: Values) -> ServerConfig:
+    from frp_py.config import server_from_dict
+
+    shape = tree(CONFIG_FLAGS, values)
+    web = shape["webServer"]
+    if values["dashboard-tls-mode"]:
+        web.setdefault("tls", {})
+    elif "dashboard-tls-mode" in values.given:
+        web.pop("tls", None)
+    return server_from_dict(shape)
+
+
+def _run(values: Values) -> int:
+    if values["version"]:
+        return print_version()
+    path = values["config"]
+    config = load_to_start(lambda notices: _load(values, notices) if path else _from_flags(values))
+    if config is None:
+        return 1
+
+    from frp_py import log
+    from frp_py.cli import process
+    from frp_py.errors import FrpError
+    from frp_py.server.app import Server
+
+    log.setup(config.log)
+    log.get_logger().info(*(("frps uses config file: %s", path) if path else ("frps uses command line arguments for config",)))
+    try:
+        server = Server(config)
+    except FrpError as error:
+        print(error)
+        return 1
+    return process.run("frps", server)
+
+
+def _health(values: Values) -> str:
+    from frp_py.cli.health import check_server
+
+    return check_server(_load(values) if values["config"] else _from_flags(values))
+
+
+ROOT = Command(
+    "frps",
+    "frps makes services of machines behind NAT reachable at this server.",
+    _run,
+    inherited=(*global_flags(""), *CONFIG_FLAGS),
+    children=(verify_command("frps", _load), health_command("frps", _health)),
+    example="frps -c ./frps.toml\nfrps --bind_port 7000 --token a-long-secret --allow_ports 6000-6999",
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `frps` with `args` (those of the process by default) and return its exit code."""
+    return execute(ROOT, sys.argv[1:] if args is None else args)

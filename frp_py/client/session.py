@@ -1,0 +1,302 @@
+"""One session with the server: the control connection, the proxies, and the work connections (behaviour.md 7.2, 7.3)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from frp_py.client.local import Dialer
+from frp_py.client.phase import Phase, Signal
+from frp_py.client.proxies import KINDS
+from frp_py.errors import FrpError, PeerError
+from frp_py.log import get_logger
+from frp_py.net.engine.ends import socket_end
+from frp_py.net.engine.link import MuxEnd, MuxLink
+from frp_py.net.engine.stream import Holder
+from frp_py.net.features import DIRECT, HALF_CLOSE
+from frp_py.protocol.auth import privilege_key
+from frp_py.protocol.messages import CloseProxy, Message, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn, StartWorkConn
+from frp_py.protocol.yamux import BACKLOG
+
+if TYPE_CHECKING:
+    from frp_py.client.connect import Connector, LoggedIn
+    from frp_py.client.proxies.base import LocalSide
+    from frp_py.config import ClientConfig
+    from frp_py.net.engine.loop import Engine, Timeouts
+    from frp_py.net.engine.relay import Relay
+    from frp_py.protocol.yamux import Session as YamuxSession
+
+_TICK = 3.0  # s between looks at the proxies
+_ASK_AGAIN = 20.0  # s without an answer to NewProxy
+_TRY_AGAIN = 30.0  # s after a refusal
+
+
+class Session:
+    """Lasts from a login until the control connection is lost."""
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        engine: Engine,
+        connector: Connector,
+        token: str,
+        logged_in: LoggedIn,
+        link: MuxLink | None,
+        users: set[Relay],
+        dial_timeouts: Timeouts,
+    ) -> None:
+        self.config = config
+        self.engine = engine
+        self.token = token
+        self.run_id = logged_in.answer.run_id
+        self.log = get_logger(self.run_id)
+        self.users = users
+        self.half_close = HALF_CLOSE in logged_in.answer.features
+        self.proxies: dict[str, LocalSide] = {}
+        """By their names on the wire."""
+        self.dialer: Dialer
+        self._direct = DIRECT in logged_in.answer.features
+        self._connector = connector
+        self._logged_in = logged_in
+        self._wire = logged_in.wire
+        self._link = link
+        self._dial_timeouts = dial_timeouts
+        self._nursery: trio.Nursery
+        self._last_pong = trio.current_time()
+        self._to_open = 0  # work connections that wait until the server has accepted earlier ones
+        self._end_reason = ""
+        if link is not None:
+            link.half_close = self.half_close
+
+    def wire_name_of(self, name: str) -> str:
+        """The name that the server knows a proxy by."""
+        return f"{self.config.user}.{name}" if self.config.user else name
+
+    async def run(self) -> str:
+        """Serve until the session is over; returns why."""
+        for config in self.config.proxies:
+            make = KINDS.get(config.type)
+            if make is None:
+                self.log.with_prefix(config.name).warning("start error: proxy type %s is not supported yet", config.type)
+                continue
+            side = make(self, config)
+            self.proxies[side.wire_name] = side
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self.dialer = Dialer(self.engine, nursery, self._dial_timeouts)
+                nursery.start_soon(self._look_after_proxies)
+                transport = self.config.transport
+                if transport.heartbeat_interval > 0:
+                    nursery.start_soon(self._send_heartbeats, transport.heartbeat_interval)
+                    if transport.heartbeat_timeout > 0:
+                        nursery.start_soon(self._watch_heartbeats, transport.heartbeat_timeout)
+                await self._receive()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._close()
+        return self._end_reason
+
+    def _close(self) -> None:
+        for proxy in self.proxies.values():
+            if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
+                self.send(CloseProxy(proxy.wire_name))
+            proxy.signal(Signal.STOPPED)
+        self.proxies.clear()
+        self._logged_in.stream.close()
+        if self._link is not None:
+            self._link.close()
+
+    def end(self, reason: str) -> None:
+        """Give the session up."""
+        if not self._end_reason:
+            self._end_reason = reason
+            self._nursery.cancel_scope.cancel()
+
+    # the control connection
+
+    def send(self, message: Message) -> None:
+        """Queue a message for the server."""
+        try:
+            data = self._logged_in.seal(self._wire.pack(message))
+        except FrpError as error:
+            self.log.error("message not sent: %s", error)
+            return
+        self._logged_in.stream.end.feed(memoryview(data))
+
+    async def _receive(self) -> None:
+        reader = self._wire.Reader()
+        open_, stream = self._logged_in.open, self._logged_in.stream
+        data = self._logged_in.rest
+        try:
+            while True:
+                if data:
+                    for message in reader.receive_data(open_(data)):
+                        self._handle(message)
+                data = await stream.receive_some()
+                if not data:
+                    self._end_reason = "control connection closed by the server"
+                    return
+        except (PeerError, trio.BrokenResourceError) as error:
+            self._end_reason = str(error)
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, ReqWorkConn):
+            self._open_work_connection()
+        elif isinstance(message, NewProxyResp):
+            self._proxy_answered(message)
+        elif isinstance(message, Pong):
+            if message.error:
+                self.log.error("pong message contains error: %s", message.error)
+                self.end(message.error)
+            else:
+                self._last_pong = trio.current_time()
+
+    async def _send_heartbeats(self, interval: float) -> None:
+        while True:
+            self.log.debug("send heartbeat to server")
+            if "HeartBeats" in self.config.auth.additional_scopes:
+                now = int(time.time())
+                self.send(Ping(privilege_key(self.token, now), now))
+            else:
+                self.send(Ping())
+            await trio.sleep(interval)
+
+    async def _watch_heartbeats(self, timeout: float) -> None:
+        while (left := self._last_pong + timeout - trio.current_time()) > 0:
+            await trio.sleep(left)
+        self.log.warning("heartbeat timeout")
+        self.end("heartbeat timeout")
+
+    # proxies
+
+    async def _look_after_proxies(self) -> None:
+        while True:
+            now = trio.current_time()
+            for proxy in self.proxies.values():
+                self._look_after(proxy, now)
+            self._open_waiting()
+            await trio.sleep(_TICK)
+
+    def _look_after(self, proxy: LocalSide, now: float) -> None:
+        since = now - proxy.asked_at
+        if (
+            proxy.phase in (Phase.NEW, Phase.CHECK_FAILED)
+            or (proxy.phase is Phase.WAIT_START and since > _ASK_AGAIN)
+            or (proxy.phase is Phase.START_ERROR and since > _TRY_AGAIN)
+        ):
+            proxy.signal(Signal.ASKED)
+            proxy.asked_at = now
+            self.send(proxy.wish())
+
+    def _proxy_answered(self, answer: NewProxyResp) -> None:
+        proxy = self.proxies.get(answer.proxy_name)
+        if proxy is None or proxy.phase is not Phase.WAIT_START:
+            self.log.warning("answer for proxy [%s] ignored: nobody waits for it", answer.proxy_name)
+        elif answer.error:
+            proxy.signal(Signal.REFUSED)
+            proxy.asked_at = trio.current_time()
+            proxy.error = answer.error
+            proxy.log.warning("start error: %s", answer.error)
+        else:
+            proxy.signal(Signal.ACCEPTED)
+            proxy.error = ""
+            proxy.remote_address = answer.remote_addr
+            proxy.log.info("start proxy success")
+
+    # work connections
+
+    def _open_work_connection(self) -> None:
+        if self._link is None:
+            self._nursery.start_soon(self._open_own_connection)
+        elif self._to_open or len(self._link.session.unacknowledged) >= BACKLOG:
+            self._to_open += 1
+        else:
+            work = WorkStart(self)
+            try:
+                work.end = self._link.open(work, work)
+            except PeerError as error:
+                self.log.warning("work connection not opened: %s", error)
+            else:
+                work.end.feed(memoryview(self._work_greeting()))
+
+    def _open_waiting(self) -> None:
+        waiting, self._to_open = self._to_open, 0
+        for _ in range(waiting):
+            self._open_work_connection()
+
+    async def _open_own_connection(self) -> None:
+        try:
+            sock = await self._connector.connect()
+        except FrpError as error:
+            self.log.warning("work connection not opened: %s", error)
+            return
+        work = WorkStart(self)
+        work.end = end = socket_end(self.engine, sock, work, work)
+        end.feed(memoryview(self._work_greeting()))
+        end.start()
+
+    def _work_greeting(self) -> bytes:
+        if "NewWorkConns" in self.config.auth.additional_scopes:
+            now = int(time.time())
+            message = NewWorkConn(self.run_id, privilege_key(self.token, now), now)
+        else:
+            message = NewWorkConn(self.run_id)
+        return self._connector.opening() + self._wire.pack(message)
+
+    def accept_stream(self, link: MuxLink, session: YamuxSession, stream_id: int) -> MuxEnd | None:
+        """A work connection that the server opens itself, if that was agreed."""
+        if not self._direct:
+            return None
+        work = WorkStart(self)
+        work.end = end = MuxEnd(session, stream_id, link, work, work)
+        return end
+
+    def start_work(self, work: WorkStart, start: StartWorkConn) -> None:
+        """A work connection gets its user."""
+        if start.error:
+            self.log.warning("StartWorkConn contains error: %s", start.error)
+            work.end.close()
+            return
+        proxy = self.proxies.get(start.proxy_name)
+        if proxy is None or proxy.phase is not Phase.RUNNING:
+            self.log.debug("work connection for proxy [%s] closed: it isn't running", start.proxy_name)
+            work.end.abort()
+            return
+        proxy.serve(work, start)
+
+
+class WorkStart(Holder):
+    """A work connection until StartWorkConn is there, and then until it is joined."""
+
+    __slots__ = ("_session", "_started")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.engine)
+        self._session = session
+        self._started = False
+
+    def arrived(self) -> None:
+        """More of the message; behind it, payload, which stays held."""
+        if self._started:
+            return
+        try:
+            taken = self._session._wire.take_message(self.data)
+        except PeerError as error:
+            self._session.log.warning("work connection closed: %s", error)
+            self.end.abort()
+            return
+        if taken is None:
+            if self.has_ended:
+                self.end.close()
+            return
+        message, used = taken
+        self._started = True
+        self.used(used)
+        if isinstance(message, StartWorkConn):
+            self._session.start_work(self, message)
+        else:
+            self._session.log.warning("work connection closed: %s where StartWorkConn was due", type(message).__name__)
+            self.end.abort()

@@ -1,0 +1,72 @@
+"""What this version doesn't build yet. A key whose feature is missing is refused by name, never ignored.
+
+A line leaves this table when its feature arrives.
+"""
+
+from collections.abc import Iterator
+
+from .client import ClientConfig
+from .proxies import ProxyBase, TcpProxy
+from .server import ServerConfig
+
+
+def not_yet_supported(config: ServerConfig | ClientConfig) -> list[str]:
+    """Return a sentence for each key of a loaded configuration that asks for a missing feature, in the order of the file's keys."""
+    faults = _server(config) if isinstance(config, ServerConfig) else _client(config)
+    return [f"{key} is not supported yet" for key in faults]
+
+
+def _server(config: ServerConfig) -> Iterator[str]:
+    if config.auth.method == "oidc":
+        yield 'auth.method = "oidc"'
+    for key, value in (
+        ("kcpBindPort", config.kcp_bind_port),
+        ("quicBindPort", config.quic_bind_port),
+        ("sshTunnelGateway.bindPort", config.ssh_tunnel_gateway.bind_port),
+        ("vhostHTTPPort", config.vhost_http_port),
+        ("vhostHTTPSPort", config.vhost_https_port),
+        ("tcpmuxHTTPConnectPort", config.tcpmux_http_connect_port),
+        ("webServer.port", config.web_server.port),
+        ("enablePrometheus", config.enable_prometheus),
+        ("httpPlugins", config.http_plugins),
+    ):
+        if value:
+            yield key
+
+
+def _client(config: ClientConfig) -> Iterator[str]:
+    if config.auth.method == "oidc":
+        yield 'auth.method = "oidc"'
+    transport = config.transport
+    if transport.protocol != "tcp":
+        yield f'transport.protocol = "{transport.protocol}"'
+    if transport.wire_protocol == "v2":
+        yield 'transport.wireProtocol = "v2"'
+    for key, value in (
+        ("transport.proxyURL", transport.proxy_url),
+        ("dnsServer", config.dns_server),
+        ("webServer.port", config.web_server.port),
+        ("virtualNet.address", config.virtual_net.address),
+        ("store.path", config.store.path),
+    ):
+        if value:
+            yield key
+    for proxy in config.proxies:
+        yield from (f"proxy {proxy.name}: {key}" for key in _proxy(proxy))
+    for visitor in config.visitors:
+        yield f'visitor {visitor.name}: type = "{visitor.type}"'
+
+
+def _proxy(proxy: ProxyBase) -> Iterator[str]:
+    if not isinstance(proxy, TcpProxy):
+        yield f'type = "{proxy.type}"'
+    if proxy.plugin is not None:
+        yield f'plugin.type = "{proxy.plugin.type}"'
+    for key, value in (
+        ("healthCheck.type", proxy.health_check.type),
+        ("loadBalancer.group", proxy.load_balancer.group),
+        ("transport.bandwidthLimit", proxy.transport.bandwidth_limit.text),
+        ("transport.proxyProtocolVersion", proxy.transport.proxy_protocol_version),
+    ):
+        if value:
+            yield f'{key} = "{value}"'

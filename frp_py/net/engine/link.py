@@ -1,0 +1,388 @@
+"""A link: the one connection between a client and its server that carries all streams (wire.md 2).
+
+The link alone reads and writes its socket. What streams have to say is collected in the session's buffer and sent once a
+batch; a stream that finds no room waits, and with it only the one who feeds it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from frp_py.errors import PeerError
+from frp_py.log import Logger
+from frp_py.net.engine.ends import End, Owner, Sink
+from frp_py.net.engine.loop import READ, WRITE
+from frp_py.protocol import yamux
+from frp_py.protocol.yamux import PullFrom, Session, Stream
+
+if TYPE_CHECKING:
+    from frp_py.net.engine.loop import Engine
+
+_HELD = yamux.HELD
+_PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
+_ACK = 75  # s to accept a stream
+_CLOSE = 300  # s to finish a stream that we have closed
+_READ_TURN = 1 << 20  # bytes taken from one link before others get their turn
+
+
+class MuxEnd(Stream):
+    """A stream of a link, as the end of a relayed connection."""
+
+    __slots__ = ("_finishing", "_kept", "kept", "link", "owner", "received_total", "sent_total", "sink")
+
+    def __init__(self, session: Session, stream_id: int, link: MuxLink, sink: Sink, owner: Owner) -> None:
+        super().__init__(session, stream_id)
+        self.link = link
+        self.sink = sink
+        self.owner = owner
+        self.kept = 0
+        self.received_total = 0
+        self.sent_total = 0
+        self._kept: deque[bytes] | None = None
+        self._finishing = False
+
+    # as a source
+
+    def start(self) -> None:
+        """Nothing to do: the window is what holds the peer back."""
+
+    def pause(self) -> None:
+        """Nothing to do: what the sink keeps isn't credited."""
+
+    def received(self, data: memoryview) -> None:
+        """Payload came."""
+        n = len(data)
+        self.received_total += n
+        kept = self.sink.feed(data)
+        if kept < n:
+            self.consumed(n - kept, keeps_up=not kept)
+
+    def finished(self) -> None:
+        """The peer has sent FIN."""
+        self.owner.ended(self)
+
+    def broken(self, reason: str) -> None:
+        """RST, or the link is lost."""
+        self._kept = None
+        self.kept = 0
+        self.owner.broke(self, reason)
+
+    # as a sink: `pull` is the stream's own
+
+    def feed(self, data: memoryview) -> int:
+        """Send, and keep what doesn't go."""
+        n = 0
+        if not self.kept:
+            n = self.send(data)
+            self.sent_total += n
+            if n == len(data):
+                return 0
+            if self.state & 6:
+                return 0
+            self._kept = deque()
+            self.state |= _HELD
+        assert self._kept is not None
+        self._kept.append(bytes(data[n:]))
+        self.kept += len(data) - n
+        return len(data) - n
+
+    def writable(self) -> None:
+        """There is room again."""
+        queue, gone = self._kept, 0
+        if queue is not None:
+            self.state &= ~_HELD
+            while queue:
+                piece = queue.popleft()
+                n = self.send(piece)
+                gone += n
+                if n < len(piece):
+                    queue.appendleft(piece[n:])
+                    break
+            self.kept -= gone
+            self.sent_total += gone
+            if queue:
+                self.state |= _HELD
+            else:
+                self._kept = None
+        self.owner.drained(self, gone)
+        if self._finishing and not self.kept:
+            self._say_end()
+
+    # ending
+
+    def finish(self) -> None:
+        """Send what is kept, then FIN."""
+        if not self._finishing:
+            self._finishing = True
+            if not self.kept:
+                self._say_end()
+
+    def _say_end(self) -> None:
+        super().finish()
+        self.owner.flushed(self)
+
+    def close(self) -> None:
+        """Say that it is over, and take nothing more.
+
+        A peer that keeps half-closed connections would go on sending: its next byte is answered with RST, as TCP does.
+        Another one (frp) closes when it sees our FIN, and would lose by RST what it hasn't read yet.
+        """
+        super().finish()
+        if self.state & self.GONE:
+            return
+        if self.link.half_close:
+            self.owner = self.sink = Closed(self)
+            self.link.closed[self.id] = self
+        else:
+            self.forget()
+
+    def abort(self) -> None:
+        """Reset the stream."""
+        self.reset()
+
+
+class Closed:
+    """What is left of a stream that was closed on this side, until the peer has finished it too."""
+
+    __slots__ = ("_end",)
+
+    kept = 0
+
+    def __init__(self, end: MuxEnd) -> None:
+        self._end = end
+
+    def pull(self, recv_into: PullFrom) -> int:
+        """Not called: a stream feeds."""
+        raise NotImplementedError
+
+    def feed(self, data: memoryview) -> int:
+        """The peer still sends: it gets to know."""
+        self._end.link.closed.pop(self._end.id, None)
+        self._end.reset()
+        return 0
+
+    def ended(self, end: End) -> None:
+        """The peer has finished it too."""
+        self._end.link.closed.pop(self._end.id, None)
+
+    def broke(self, end: End, reason: str) -> None:
+        """The peer has given it up."""
+        self._end.link.closed.pop(self._end.id, None)
+
+    def drained(self, end: End, n: int) -> None:
+        """Nothing is kept."""
+
+    def flushed(self, end: End) -> None:
+        """That has been."""
+
+
+class MuxLink:
+    """A yamux session over a connected socket, plain or under TLS.
+
+    `on_open(link, session, stream_id)` makes the end for a stream that the peer opens, or returns None to refuse it.
+    `on_lost(reason)` is called once, when the link is gone by whatever cause, `close` too; all its streams have been told by then.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        *,
+        client: bool,
+        keepalive: int,
+        log: Logger,
+        on_open: Callable[[MuxLink, Session, int], MuxEnd | None],
+        on_lost: Callable[[str], None],
+        max_streams: int = 1 << 20,
+    ) -> None:
+        self.engine = engine
+        self.half_close = False
+        """Whether the peer was found to keep half-closed connections."""
+        self.closed: dict[int, MuxEnd] = {}
+        """Streams closed on this side; oldest first."""
+        self.log = log
+        self.session = Session(
+            client=client,
+            new_stream=lambda session, stream_id: on_open(self, session, stream_id),
+            buffers=engine.buffers,
+            budget=engine.window_budget,
+            wake=lambda: engine.flush_later(self.flush),
+            flush=self.flush,
+            max_streams=max_streams,
+        )
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._keepalive = keepalive
+        self._quiet = 0  # s since the last ping was answered, or -s since it was asked
+        self._on_lost = on_lost
+        self._open = True
+        self._blocked = False
+        engine.watch(self._fd, READ, self._on_event)
+        engine.each_second(self._tick)
+        if self._tls is not None:
+            engine.soon(self._read)  # TLS may have decrypted something already
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can still be used."""
+        return self._open
+
+    def open(self, sink: Sink, owner: Owner) -> MuxEnd:
+        """Open a stream. Raises PeerError."""
+        if not self._open:
+            raise PeerError("link is closed")
+        end = self.session.open(lambda session, stream_id: MuxEnd(session, stream_id, self, sink, owner))
+        assert isinstance(end, MuxEnd)
+        return end
+
+    def close(self) -> None:
+        """Send what is waiting, as far as it goes at once, and close."""
+        if self._open:
+            self.flush()
+        self._lose("link closed")
+
+    # events
+
+    def _on_event(self, events: int) -> None:
+        if events & WRITE:
+            self._blocked = False
+            self.engine.change(self._fd, READ)
+            self.flush()
+        if events != WRITE and self._open:
+            self._read()
+
+    def _read(self) -> None:
+        scratch = self.engine.scratch
+        budget = _READ_TURN
+        try:
+            if self._tls is None:
+                n = self._sock.recv_into(scratch)
+                if n == 0:
+                    self._lose("connection closed by the other side")
+                    return
+                self.session.receive_data(scratch[:n])
+                self._look_at_overflow()
+                return
+            while budget > 0 and self._open:
+                n, over = self._read_records(self._tls, scratch)
+                if n:
+                    self.session.receive_data(scratch[:n])
+                    self._look_at_overflow()
+                    budget -= n
+                if over:
+                    return
+            if self._open:
+                self.engine.soon(self._read)
+        except BlockingIOError:
+            return
+        except PeerError as error:
+            self._violated(error)
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+
+    def _read_records(self, tls: ssl.SSLSocket, room: memoryview) -> tuple[int, bool]:
+        """Fill `room` with what is there: as many bytes as came, and whether that was all for now."""
+        got, size = 0, len(room)
+        read = tls.recv_into
+        try:
+            while got < size:
+                n = read(room[got:])
+                if n == 0:
+                    raise ssl.SSLZeroReturnError(0, "closed")
+                got += n
+                if n < 16000 and not tls.pending():
+                    return got, True  # the peer's record was not full, so there will hardly be another: epoll tells if there is
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return got, True
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            if got:
+                self.engine.soon(self._read)
+                return got, True
+            self._lose("connection closed by the other side")
+            return 0, True
+        return got, False
+
+    def flush(self) -> None:
+        """Send what the session has to send; what doesn't go now goes when the socket is writable."""
+        session = self.session
+        if self._blocked or not self._open:
+            return
+        try:
+            if self._tls is None:
+                while (data := session.data_to_send()) is not None:
+                    n = self._sock.send(data)
+                    session.sent(n)
+                    if n < len(data):
+                        raise BlockingIOError
+            else:
+                send = self._tls.send
+                while (data := session.data_to_send()) is not None:
+                    session.sent(send(data))
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            self._blocked = True
+            self.engine.change(self._fd, READ | WRITE)
+            return
+        except OSError as error:
+            # Not in the midst of whoever had something to say: his streams may be in no state to be told.
+            reason = error.strerror or str(error)
+            self._blocked = True
+            self.engine.soon(lambda: self._lose(reason))
+            return
+        if session.waiting:
+            session.drained()
+
+    def _look_at_overflow(self) -> None:
+        if self.session.overflowed:
+            raise PeerError("asks for more answers than it reads")
+
+    def _tick(self) -> None:
+        session = self.session
+        session.ticks += 1
+        try:
+            if self._keepalive > 0:
+                self._quiet += 1
+                if session.ping_seen < session.ping_sent:
+                    if self._quiet >= _PING_ANSWER:
+                        self._lose(f"keep-alive not answered within {_PING_ANSWER} s")
+                        return
+                elif self._quiet >= self._keepalive:
+                    self._quiet = 0
+                    session.ping()
+            if session.unacknowledged:
+                oldest = next(iter(session.unacknowledged.values()))
+                if session.ticks - oldest.opened_at > _ACK:
+                    self._lose(f"stream {oldest.id} not accepted within {_ACK} s")
+            self._look_at_overflow()
+        except PeerError as error:
+            self._violated(error)
+        if session.ticks % _CLOSE == 0:
+            # all of those that were closed before the last look
+            for end in [end for end in self.closed.values() if end.opened_at < session.ticks - _CLOSE]:
+                del self.closed[end.id]
+                end.reset()
+
+    # ending
+
+    def _violated(self, error: PeerError) -> None:
+        if self._open:
+            self.log.warning("link ended, the other side broke the protocol: %s", error)
+            try:
+                self.session.go_away(yamux.PROTOCOL_ERROR)
+                self.flush()
+            except PeerError:
+                pass  # it doesn't read
+            self._lose(str(error))
+
+    def _lose(self, reason: str) -> None:
+        if self._open:
+            self._open = False
+            self.engine.not_each_second(self._tick)
+            self.engine.bury(self._sock, self._fd)
+            self.session.broken(reason)
+            self._on_lost(reason)
+

@@ -1,0 +1,105 @@
+"""Listening sockets whose connections are accepted in the engine's batches."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from frp_py.log import get_logger
+from frp_py.net.engine.loop import READ
+
+if TYPE_CHECKING:
+    from frp_py.net.engine.loop import Engine
+
+log = get_logger()
+
+_BATCH = 32  # connections accepted before others get their turn
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # s, when descriptors or memory have run out (behaviour.md 2.2)
+_OF_ONE_CONNECTION = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
+
+
+def tcp_listener(host: str, port: int, *, keepalive: int = 75) -> socket.socket:
+    """A listening socket; what it accepts inherits TCP_NODELAY and keep-alive (in s; not above 0: off). Raises OSError."""
+    family, kind, proto, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host in ("", "::") else 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_keepalive(sock, keepalive)
+        sock.bind(address)
+        sock.listen(4096)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def set_keepalive(sock: socket.socket, seconds: int) -> None:
+    """Probe a silent TCP peer after `seconds`; not above 0: never."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1 if seconds > 0 else 0)
+    if seconds > 0 and hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, min(seconds, 32767))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+
+
+class Listening:
+    """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
+
+    Running out of descriptors or memory costs the connections that wait, never the listener.
+    """
+
+    def __init__(self, engine: Engine, sock: socket.socket, on_connection: Callable[[socket.socket, Any], None]) -> None:
+        self._engine = engine
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._on_connection = on_connection
+        self._pause = 0.0
+        self._open = True
+        engine.watch(self._fd, READ, self._on_event)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._sock.getsockname()[:2]
+        return host, port
+
+    def close(self) -> None:
+        """Stop listening; the port is free at once."""
+        if self._open:
+            self._open = False
+            self._engine.unwatch(self._fd)
+            self._sock.close()
+
+    def _on_event(self, events: int) -> None:
+        for _ in range(_BATCH):
+            if not self._open:
+                return
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in _OF_ONE_CONNECTION:
+                    self._back_off(error)
+                    return
+                continue
+            self._pause = 0.0
+            sock.setblocking(False)
+            self._on_connection(sock, address)
+
+    def _back_off(self, error: OSError) -> None:
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE
+        log.warning("accept on %s:%d: %s; trying again in %.0f ms", *self.address, error.strerror, self._pause * 1000)
+        self._engine.change(self._fd, 0)
+        self._engine.at(trio.current_time() + self._pause, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._open:
+            self._engine.change(self._fd, READ)

@@ -1,0 +1,256 @@
+"""The engine: one trio task that waits on an epoll object and runs a batch of callbacks each time.
+
+User bytes never cause a task switch. While events keep coming the engine stays in its own epoll, a few milliseconds at the
+most, before it gives trio a turn; what links have to send is collected meanwhile and flushed once a batch.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import Protocol
+
+import trio
+
+from frp_py.log import get_logger
+from frp_py.protocol.yamux import Budget, Buffers
+
+log = get_logger()
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+SCRATCH_SIZE = 256 * 1024
+
+_EVENTS = 256  # a batch
+_LINGER = 0.001  # s to wait for the next batch before trio gets its turn
+_TURN = 0.004  # s after which trio gets its turn whatever is going on
+
+
+class Closable(Protocol):
+    """A socket, as far as the engine closes it."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Timeouts:
+    """Things that all have the same time from when they are added: a dict entry each, and one look a second."""
+
+    __slots__ = ("_deadlines", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._deadlines: dict[Callable[[], None], float] = {}  # in the order of the deadlines
+
+    def add(self, expire: Callable[[], None]) -> None:
+        """Call `expire` when the time is up, within a second, unless it is discarded before."""
+        self._deadlines.pop(expire, None)
+        self._deadlines[expire] = trio.current_time() + self.seconds
+
+    def discard(self, expire: Callable[[], None]) -> None:
+        """`expire` is called no more; that it was never added is fine."""
+        self._deadlines.pop(expire, None)
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def sweep(self, now: float) -> None:
+        """Call what is due."""
+        while self._deadlines:
+            expire, deadline = next(iter(self._deadlines.items()))
+            if deadline > now:
+                return
+            del self._deadlines[expire]
+            expire()
+
+
+class Engine:
+    """The driver of all sockets that carry user bytes, and of the links; `run` must be running for anything to happen.
+
+    Handlers are called as handler(events) in the engine's task, and must not block or await. An exception that leaves one is a bug: it is
+    logged, and the descriptor is watched no longer.
+    """
+
+    def __init__(self) -> None:
+        self.scratch = memoryview(bytearray(SCRATCH_SIZE))
+        """For the use of one callback: the next one receives its own bytes into it."""
+        self.buffers = Buffers()
+        self.window_budget = Budget()
+        self.busy = False
+        """In a batch: what is queued now is dealt with at its end."""
+        self.tasks_wait = False
+        """Set by who made a trio task runnable, so that it gets its turn after this batch."""
+        self._epoll = select.epoll()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._rung = False
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._flushes: list[Callable[[], None]] = []
+        self._soon: deque[Callable[[], None]] = deque()
+        self._graves: list[Closable] = []
+        self._timeouts: list[Timeouts] = []
+        self._each_second: list[Callable[[], None]] = []
+        self._alarms: list[tuple[float, int, Callable[[], None]]] = []
+        self._alarm_order = itertools.count()
+        self._alarm_scope = trio.CancelScope()
+        self.lingering = self.timeouts(2)
+        """For those who may go on sending a little after all was said to them."""
+        self.watch(self._bell, READ, self._on_bell)
+
+    # descriptors
+
+    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        """Call handler(events) when something of `events` (READ, WRITE; errors always) happens on `fd`."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for other events on the watched `fd`."""
+        self._epoll.modify(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget `fd`, which is still open."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def bury(self, sock: Closable, fd: int) -> None:
+        """Close a socket when the batch is over, so that its number doesn't come back while this batch still has events for it."""
+        self._handlers.pop(fd, None)
+        self._graves.append(sock)
+        if not self.busy:
+            self._ring()
+
+    # work
+
+    def flush_later(self, flush: Callable[[], None]) -> None:
+        """Call `flush` once, when the batch is over."""
+        self._flushes.append(flush)
+        if not self.busy:
+            self._ring()
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the next batch."""
+        self._soon.append(callback)
+        if not self.busy:
+            self._ring()
+
+    def at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call `callback` at trio time `when` or a little later. There is no taking it back: the callback sees whether it still applies."""
+        heapq.heappush(self._alarms, (when, next(self._alarm_order), callback))
+        if self._alarms[0][0] == when:
+            self._alarm_scope.deadline = when
+
+    def each_second(self, callback: Callable[[], None]) -> None:
+        """Call `callback` about once a second, until `not_each_second`."""
+        self._each_second.append(callback)
+
+    def not_each_second(self, callback: Callable[[], None]) -> None:
+        """Don't any more."""
+        if callback in self._each_second:
+            self._each_second.remove(callback)
+
+    def timeouts(self, seconds: float) -> Timeouts:
+        """A new set of things to end after `seconds`."""
+        timeouts = Timeouts(seconds)
+        self._timeouts.append(timeouts)
+        return timeouts
+
+    # running
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. What is watched is left as it is then: whoever opened it closes it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._run_alarms)
+                task_status.started()
+                while True:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    self._turn()
+        finally:
+            self.finish_batch()
+            self._epoll.close()
+            os.close(self._bell)
+
+    def _turn(self) -> None:
+        """Batches until nothing happens for a moment, or trio has to have its turn."""
+        until = perf_counter() + _TURN
+        self.busy = True
+        poll, get = self._epoll.poll, self._handlers.get
+        linger = 0.0
+        try:
+            while True:
+                events = poll(linger, _EVENTS)
+                if not events and not self._soon:
+                    break
+                for fd, event in events:
+                    handler = get(fd)
+                    if handler is not None:
+                        try:
+                            handler(event)
+                        except Exception:
+                            log.exception("bug in the handler of descriptor %d", fd)
+                            self.unwatch(fd)
+                self.finish_batch()
+                if self.tasks_wait or perf_counter() > until:
+                    break
+                linger = 0.0 if self._soon else _LINGER
+        finally:
+            self.tasks_wait = False
+            self.busy = False
+            if self._soon:
+                self._ring()
+
+    def finish_batch(self) -> None:
+        """Do what was put off until now: callbacks, flushes, closing."""
+        for _ in range(len(self._soon)):
+            self._guard(self._soon.popleft())
+        while self._flushes:
+            flushes, self._flushes = self._flushes, []
+            for flush in flushes:
+                self._guard(flush)
+        if self._graves:
+            graves, self._graves = self._graves, []
+            for sock in graves:
+                try:
+                    sock.close()
+                except OSError as error:
+                    log.debug("closing a socket: %s", error)
+
+    def _guard(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:
+            log.exception("bug in %r", callback)
+
+    def _ring(self) -> None:
+        """What was queued outside a batch doesn't wait for the next event."""
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._bell, 1)
+
+    def _on_bell(self, events: int) -> None:
+        self._rung = False
+        os.eventfd_read(self._bell)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(1)
+            now = trio.current_time()
+            for timeouts in self._timeouts:
+                self._guard(lambda timeouts=timeouts: timeouts.sweep(now))  # type: ignore[misc]
+            for callback in self._each_second.copy():
+                self._guard(callback)
+
+    async def _run_alarms(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._alarms[0][0] if self._alarms else float("inf")) as self._alarm_scope:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            while self._alarms and self._alarms[0][0] <= now:
+                self._guard(heapq.heappop(self._alarms)[2])

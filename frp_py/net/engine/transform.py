@@ -1,0 +1,198 @@
+"""Ends whose bytes are changed on the way: encryption, compression (wire.md 5.5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from frp_py.errors import PeerError
+from frp_py.log import get_logger
+from frp_py.protocol.cipher import Decryptor, Encryptor
+from frp_py.protocol.snappy import Compressor, Decompressor
+from frp_py.protocol.yamux import BLOCKED, PullFrom
+
+if TYPE_CHECKING:
+    from frp_py.net.engine.ends import End, Owner, Sink
+    from frp_py.net.engine.loop import Engine
+    from frp_py.net.engine.stream import Holder
+
+log = get_logger()
+
+_READ = 64 * 1024  # at a time, so that what it becomes stays near
+
+
+class Transform(Protocol):
+    """Changes a stream of bytes, in pieces."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> bytes | bytearray | memoryview:
+        """What `data` becomes. Raises PeerError when it can't be undone."""
+
+
+class TransformedEnd:
+    """An end seen through transforms.
+
+    `outward` are applied, in order, to what is sent, `inward` to what is received.
+    """
+
+    __slots__ = ("_broken", "_inner", "_inward", "_kept", "_outward", "_owed", "_scratch", "owner", "received_total", "sent_total", "sink")
+
+    def __init__(self, engine: Engine, inner: End, outward: Sequence[Transform], inward: Sequence[Transform], sink: Sink, owner: Owner) -> None:
+        self._scratch = engine.scratch[:_READ]
+        self._inner = inner
+        self._outward = outward
+        self._inward = inward
+        self._kept = 0  # bytes of what was received that the sink keeps
+        self._owed = 0  # bytes of `inner` that they came from
+        self._broken = False
+        self.sink = sink
+        self.owner = owner
+        self.received_total = 0
+        self.sent_total = 0
+        inner.sink = _Inward(self)
+        inner.owner = self
+
+    @property
+    def kept(self) -> int:
+        """Bytes taken and not sent yet, as they go out."""
+        return self._inner.kept
+
+    # towards `inner`
+
+    def pull(self, recv_into: PullFrom) -> int:
+        """Receive, change, send."""
+        if self._inner.kept:
+            return BLOCKED
+        n = recv_into(self._scratch)
+        if n:
+            self.feed(self._scratch[:n])
+        return n
+
+    def feed(self, data: memoryview) -> int:
+        """Change and send."""
+        self.sent_total += len(data)
+        changed: bytes | bytearray | memoryview = data
+        for transform in self._outward:
+            changed = transform.update(changed)
+        return len(data) if changed and self._inner.feed(memoryview(changed)) else 0
+
+    def start(self) -> None:
+        """Begin to receive, or go on."""
+        self._inner.start()
+
+    def pause(self) -> None:
+        """Receive nothing for now."""
+        self._inner.pause()
+
+    def consumed(self, n: int) -> None:
+        """The sink is rid of n bytes it had kept."""
+        self._kept = max(0, self._kept - n)
+        if not self._kept:
+            owed, self._owed = self._owed, 0
+            self._inner.consumed(owed)
+
+    def finish(self) -> None:
+        """Send what is kept, then the end."""
+        self._inner.finish()
+
+    def close(self) -> None:
+        """Give it up where it is."""
+        self._inner.close()
+
+    def abort(self) -> None:
+        """Give it up so that the other side notices."""
+        self._inner.abort()
+
+    # from `inner`
+
+    def arrived(self, data: memoryview) -> int:
+        """Undo, and pass on; returns how much of `data` isn't through yet."""
+        plain: bytes | bytearray | memoryview = data
+        try:
+            for transform in self._inward:
+                plain = transform.update(plain)
+        except PeerError as error:
+            self._break(error)
+            return 0
+        self.received_total += len(plain)
+        kept = self.sink.feed(memoryview(plain)) if plain else 0
+        if not kept and not self._kept:
+            return 0
+        self._kept += kept
+        self._owed += len(data)
+        return len(data)
+
+    def _break(self, error: PeerError) -> None:
+        if not self._broken:
+            self._broken = True
+            log.warning("what the other side sent can't be read: %s", error)
+            self._inner.abort()
+            self.owner.broke(self, str(error))
+
+    @property
+    def kept_by_sink(self) -> int:
+        """Bytes received that the sink has not passed on."""
+        return self._kept
+
+    def ended(self, end: End) -> None:
+        """The other side has finished."""
+        self.owner.ended(self)
+
+    def broke(self, end: End, reason: str) -> None:
+        """It is lost."""
+        if not self._broken:
+            self._broken = True
+            self.owner.broke(self, reason)
+
+    def drained(self, end: End, n: int) -> None:
+        """What was kept has gone."""
+        if not self._inner.kept:
+            self.owner.drained(self, n)
+
+    def flushed(self, end: End) -> None:
+        """All was sent, and the end said."""
+        self.owner.flushed(self)
+
+
+class _Inward:
+    """The sink of the inner end."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: TransformedEnd) -> None:
+        self._outer = outer
+
+    @property
+    def kept(self) -> int:
+        """Bytes not passed on yet."""
+        return self._outer.kept_by_sink
+
+    def pull(self, recv_into: PullFrom) -> int:
+        """Receive, undo, pass on."""
+        outer = self._outer
+        if outer.kept_by_sink:
+            return BLOCKED
+        scratch = outer._scratch
+        n = recv_into(scratch)
+        if n:
+            outer.arrived(scratch[:n])
+        return n
+
+    def feed(self, data: memoryview) -> int:
+        """Undo, pass on."""
+        return self._outer.arrived(data)
+
+
+def wrapped(engine: Engine, work: Holder, *, key: bytes | None, compress: bool) -> End:
+    """The held end as application bytes see it: compressed, then encrypted with `key` (wire.md 5.5), or itself when neither is asked for."""
+    if key is None and not compress:
+        return work.end
+    outward: list[Transform] = []
+    inward: list[Transform] = []
+    if compress:
+        outward.append(Compressor())
+        inward.append(Decompressor())
+    if key is not None:
+        outward.append(Encryptor(key, os.urandom(16)))
+        inward.insert(0, Decryptor(key))
+    return TransformedEnd(engine, work.end, outward, inward, work, work)

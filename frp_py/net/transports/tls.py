@@ -1,0 +1,172 @@
+"""TLS of links (wire.md 1.2): contexts for both sides, and handshakes in trio's time."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import trio
+
+from frp_py.errors import FrpError
+
+if TYPE_CHECKING:
+    from frp_py.config.common import TlsFiles
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """For the client port: the configured certificate or one made now; client certificates are demanded with a trusted CA. Raises FrpError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if files.cert_file and files.key_file:
+        _load_certificate(context, files)
+    else:
+        _use_generated_certificate(context)
+    if files.trusted_ca_file:
+        _trust(context, files.trusted_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return _common(context)
+
+
+def client_context(files: TlsFiles) -> ssl.SSLContext:
+    """Towards the server, which is verified only with a trusted CA. Raises FrpError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if files.cert_file and files.key_file:
+        _load_certificate(context, files)
+    if files.trusted_ca_file:
+        _trust(context, files.trusted_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.check_hostname = True
+    return _common(context)
+
+
+def _common(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A connection that was cut without close_notify reads as finished; whether it was torn is seen below TLS, by RST or keep-alive.
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
+    for path in (files.cert_file, files.key_file):
+        _readable(path)
+    try:
+        context.load_cert_chain(files.cert_file, files.key_file, password=_no_password(files.key_file))
+    except ssl.SSLError as error:
+        raise FrpError(f"certificate {files.cert_file} with key {files.key_file} can't be used: {error.reason or error}") from None
+
+
+def _no_password(path: str) -> Callable[[], str]:
+    def ask() -> str:
+        raise FrpError(f"key {path} is encrypted; a key without a password is needed")
+
+    return ask
+
+
+def _trust(context: ssl.SSLContext, path: str) -> None:
+    _readable(path)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        pass
+    if not context.cert_store_stats()["x509"]:
+        raise FrpError(f'failed to parse CA certificate from file "{path}": no valid PEM certificates found')
+
+
+def _readable(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise FrpError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _use_generated_certificate(context: ssl.SSLContext) -> None:
+    """A self-signed certificate that lives as long as the process. ECDSA: an RSA key would hold up the start."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(timezone.utc)
+    nobody = x509.Name([])
+    certificate = (
+        x509.CertificateBuilder(nobody, nobody, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with _secret_file(pem) as path:
+        context.load_cert_chain(path)
+
+
+@contextlib.contextmanager
+def _secret_file(content: bytes) -> Iterator[str]:
+    """OpenSSL takes a certificate from a file only; this one is ours alone, and in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("certificate")
+        try:
+            os.write(fd, content)
+            yield f"/proc/self/fd/{fd}"
+        finally:
+            os.close(fd)
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            yield file.name
+
+
+def wrap_server(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+    """The TLS side of an accepted socket, before its handshake."""
+    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True)
+
+
+def wrap_client(context: ssl.SSLContext, sock: socket.socket, name: str) -> ssl.SSLSocket:
+    """The TLS side of a connected socket, before its handshake; `name` is sent as SNI unless it is an address."""
+    return context.wrap_socket(
+        sock, server_hostname=_sni(name, context.check_hostname), do_handshake_on_connect=False, suppress_ragged_eofs=True
+    )
+
+
+def _sni(name: str, verified: bool) -> str | None:
+    if verified:
+        return name
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name or None
+    return None
+
+
+async def handshake(sock: ssl.SSLSocket) -> None:
+    """Do the handshake. Raises OSError (ssl.SSLError among them)."""
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
+        else:
+            return
+
+
+def reason(error: OSError) -> str:
+    """Why TLS failed, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"failed to verify certificate: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return (error.strerror or str(error) or type(error).__name__).lower()

@@ -1,0 +1,272 @@
+"""frps: the server (behaviour.md 1)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from frp_py.config import resolve_value_source
+from frp_py.errors import FrpError, Refused
+from frp_py.log import get_logger
+from frp_py.net.engine.ends import socket_end
+from frp_py.net.engine.link import MuxLink
+from frp_py.net.engine.listen import Listening, tcp_listener
+from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.stream import EndStream
+from frp_py.net.transports import tls
+from frp_py.protocol import first_bytes
+from frp_py.protocol.auth import verify_key
+from frp_py.protocol.first_bytes import Destination, TLSStart
+from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, NewVisitorConnResp, NewWorkConn, StartWorkConn
+from frp_py.server.control import Control
+from frp_py.server.lobby import Lobby
+from frp_py.server.ports import PortBook
+from frp_py.server.reception import Caller, Reception
+from frp_py.server.registry import Clients, Controls
+from frp_py.version import FRP_VERSION
+
+if TYPE_CHECKING:
+    from frp_py.config import ServerConfig
+    from frp_py.server.proxies.base import PublicProxy
+
+log = get_logger()
+
+_STAGE = 10  # s for each step before the login (wire.md 12)
+
+
+class Server:
+    """A server with one configuration. `run` serves until it is cancelled."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.version = FRP_VERSION
+        self.token = config.auth.token
+        self.engine = Engine()
+        self.controls = Controls()
+        self.clients = Clients()
+        self.proxies: dict[str, PublicProxy] = {}
+        self.tcp_ports = PortBook(config.allow_ports)
+        self.lobby = Lobby()
+        self.strangers = self.engine.timeouts(_STAGE)
+        """Links on which nobody has logged in yet."""
+        self.first_messages = self.engine.timeouts(_STAGE)
+        self.user_waits = self.engine.timeouts(config.user_conn_timeout)
+        self.callers: set[Caller] = set()
+        """Transport connections of clients."""
+        self._tls: ssl.SSLContext
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started with the address of the client port. Raises FrpError when it can't start."""
+        config = self.config
+        self._tls = tls.server_context(config.transport.tls)
+        if config.auth.token_source is not None and config.auth.method == "token":
+            self.token = resolve_value_source(config.auth.token_source)
+        try:
+            sock = tcp_listener(config.bind_addr, config.bind_port, keepalive=config.transport.tcp_keepalive)
+        except OSError as error:
+            raise FrpError(f"create server listener error, {listen_error(config.bind_addr, config.bind_port, error)}") from None
+        listening = Listening(self.engine, sock, self._on_connection)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await nursery.start(self.engine.run)
+                self.engine.each_second(self._each_second)
+                nursery.start_soon(self._housekeeping)
+                log.info("frps tcp listen on %s", _address(*listening.address))
+                log.info("frps started successfully")
+                task_status.started(listening.address)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    listening.close()
+                    self._say_goodbye()
+        finally:
+            listening.close()
+
+    def _say_goodbye(self) -> None:
+        """Users and clients learn that it is over, and all ports are free."""
+        self.controls.close()
+        for control in self.controls.all():
+            for proxy in control.proxies.values():
+                proxy.close()
+            for relay in list(control.users):
+                relay.abort()
+            control.close("server is shutting down")
+        for caller in list(self.callers):
+            caller.close()
+
+    # new connections
+
+    def _on_connection(self, sock: socket.socket, address: Any) -> None:
+        self._nursery.start_soon(self._admit, sock, address)
+
+    async def _admit(self, sock: socket.socket, address: Any) -> None:
+        """Find out what an accepted connection is, and hand it on (behaviour.md 1.3)."""
+        scope = trio.CancelScope()
+        guest = self.lobby.enter(scope.cancel)
+        handed_on = False
+        current = sock
+        try:
+            with scope:
+                scope.deadline = trio.current_time() + _STAGE
+                first = await _first_bytes(sock)
+                if first is None:
+                    return
+                destination = first_bytes.destination(first, http_shares=False, https_shares=False)
+                if destination is not Destination.LINK:
+                    log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
+                    return
+                start = first_bytes.tls_start(first[0])
+                if start is TLSStart.NONE:
+                    if self.config.transport.tls.force:
+                        raise FrpError("non-TLS connection received on a TlsOnly server")
+                else:
+                    if start is TLSStart.AFTER_THIS_BYTE:
+                        sock.recv(1)
+                    current = tls_sock = tls.wrap_server(self._tls, sock)
+                    scope.deadline = trio.current_time() + _STAGE
+                    await tls.handshake(tls_sock)
+                handed_on = True
+            if scope.cancelled_caught:
+                log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
+        except (FrpError, OSError) as error:
+            reason = tls.reason(error) if isinstance(error, OSError) else str(error)
+            log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])
+        finally:
+            guest.leave()
+            if not handed_on:
+                current.close()
+        if handed_on:
+            self._hand_on(current, address)
+
+    def _hand_on(self, sock: socket.socket, address: Any) -> None:
+        """From here the engine has it."""
+        caller = Caller(self, address, self.lobby.enter(lambda: caller.close()))
+        self.callers.add(caller)
+        transport = self.config.transport
+        if transport.tcp_mux:
+            caller.link = MuxLink(
+                self.engine,
+                sock,
+                client=False,
+                keepalive=transport.tcp_mux_keepalive_interval,
+                log=get_logger(address[0]),
+                on_open=caller.open_stream,
+                on_lost=caller.gone,
+            )
+            caller.close = caller.link.close
+            self.strangers.add(caller.expire)
+            return
+        reception = Reception(caller)
+        reception.end = end = socket_end(self.engine, sock, reception, reception)
+        caller.close = reception.drop
+        end.start()
+
+    # first messages
+
+    def receive(self, message: Message, reception: Reception) -> None:
+        """The first message of a link connection (behaviour.md 1.4)."""
+        if isinstance(message, NewWorkConn):
+            try:
+                self.controls.running(message.run_id).offer(reception, message)
+            except Refused as error:
+                log.warning("work connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.refuse(StartWorkConn(error=self.error_text(str(error), "invalid NewWorkConn")))
+        elif isinstance(message, Login):
+            self._nursery.start_soon(self._log_in, message, reception)
+        elif isinstance(message, NewVisitorConn):
+            text = f"custom listener for [{message.proxy_name}] doesn't exist"
+            reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(text, "register visitor conn error")))
+        else:
+            log.warning("connection from [%s] closed: %s is no first message", reception.caller.address[0], type(message).__name__)
+            reception.end.close()
+
+    async def _log_in(self, login: Login, reception: Reception) -> None:
+        caller = reception.caller
+        run_id = login.run_id or os.urandom(8).hex()
+        log.info(
+            "client login info: ip [%s] version [%s] hostname [%s] os [%s] arch [%s]",
+            _address(*caller.address[:2]),
+            login.version,
+            login.hostname,
+            login.os,
+            login.arch,
+        )
+        try:
+            if not verify_key(login.privilege_key, self.token, login.timestamp):
+                raise Refused("token in login doesn't match token from configuration")
+            if reception.wire_name == "v2" and reception.agreed is None:
+                raise Refused("missing v2 crypto negotiation")
+        except Refused as error:
+            self._refuse_login(reception, error)
+            return
+        caller.is_now_known()
+        control = Control(self, reception, login, run_id)
+        stream = EndStream(self.engine).take_over(reception)
+        try:
+            await self.controls.become_current(control)
+            self.clients.register(control, time.time())
+        except Refused as error:
+            self.controls.remove(control)
+            control.ended.set()
+            self._refuse_login(reception, error)
+            return
+        except BaseException:
+            self.controls.remove(control)
+            control.ended.set()
+            raise
+        try:
+            await control.run(stream)
+        except Exception:
+            log.exception("bug in the control of client [%s]", run_id)
+
+    def _refuse_login(self, reception: Reception, error: Refused) -> None:
+        log.warning("client login from [%s] refused: %s", reception.caller.address[0], error)
+        reception.refuse(LoginResp(self.version, error=self.error_text(str(error), "register control error")))
+
+    def left(self, control: Control) -> None:
+        """A control has given back what it had."""
+        self.controls.remove(control)
+        self.clients.unregister(control, time.time())
+
+    def error_text(self, detailed: str, summary: str) -> str:
+        """What a client is told of an error."""
+        return detailed if self.config.detailed_errors_to_client else summary
+
+    # from time to time
+
+    def _each_second(self) -> None:
+        for control in self.controls.all():
+            control.each_second()
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await trio.sleep(3600)
+            self.tcp_ports.forget_old(trio.current_time())
+
+
+async def _first_bytes(sock: socket.socket) -> bytes | None:
+    """The first bytes, left in the socket; None when there are too few before the end."""
+    # readable means from here on: all of them are there, or nothing more comes
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, first_bytes.SIZE)
+    await trio.lowlevel.wait_readable(sock)
+    first = sock.recv(first_bytes.SIZE, socket.MSG_PEEK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    return first if len(first) == first_bytes.SIZE else None
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen_error(host: str, port: int, error: OSError) -> str:
+    """Why listening on host:port failed, in the words that scripts know."""
+    text = "address already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
+    return f"listen tcp {_address(host, port)}: bind: {text}"

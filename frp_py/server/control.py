@@ -1,0 +1,252 @@
+"""The control connection of one client (behaviour.md 1.8 to 1.11)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from frp_py.errors import FrpError, PeerError, Refused
+from frp_py.log import get_logger
+from frp_py.net.features import DIRECT, HALF_CLOSE
+from frp_py.protocol.aead import Opener, Sealer
+from frp_py.protocol.auth import verify_key
+from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
+from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn
+from frp_py.server.proxies import KINDS, KNOWN
+from frp_py.server.work import Direct, Source, WorkPool
+
+if TYPE_CHECKING:
+    from frp_py.net.engine.relay import Relay
+    from frp_py.net.engine.stream import EndStream
+    from frp_py.protocol.wire import Wire
+    from frp_py.server.app import Server
+    from frp_py.server.proxies.base import PublicProxy
+    from frp_py.server.reception import Reception
+
+_UNREAD = 4 << 20  # bytes of messages that a client may leave unread
+
+
+class Control:
+    """One session of a client. `run` lasts as long as the session and gives everything back at its end."""
+
+    def __init__(self, server: Server, reception: Reception, login: Login, run_id: str) -> None:
+        caller = reception.caller
+        assert reception.wire is not None
+        self.server = server
+        self.engine = server.engine
+        self.login = login
+        self.run_id = run_id
+        self.id = server.controls.next_id()
+        self.ip: str = caller.address[0]
+        self.token = server.token
+        self.wire: Wire = reception.wire
+        self.wire_name = reception.wire_name
+        self.log = get_logger(run_id)
+        self.proxies: dict[str, PublicProxy] = {}
+        self.users: set[Relay] = set()
+        self.is_running = False
+        self.ended = trio.Event()
+        """Everything it had is given back."""
+        self.features = self._features(caller.link is not None)
+        self.half_close = HALF_CLOSE in self.features
+        self._link = caller.link
+        self._agreed = reception.agreed
+        self._scope = trio.CancelScope()
+        self._closed: str | None = None
+        self._ports = 0
+        self._seal: Callable[[bytes], bytes | bytearray] = bytes
+        self.work: Source
+        if DIRECT in self.features and caller.link is not None:
+            self.work = Direct(self.engine, caller.link)
+        else:
+            size = max(0, min(login.pool_count, server.config.transport.max_pool_count))
+            self.work = WorkPool(size, self._ask_for_work, server.user_waits)
+        self._stream: EndStream
+
+    def _features(self, mux: bool) -> tuple[str, ...]:
+        """Of what the client offers, what this session uses."""
+        known = [HALF_CLOSE]
+        if mux and "NewWorkConns" not in self.server.config.auth.additional_scopes:
+            known.append(DIRECT)
+        return tuple(feature for feature in known if feature in self.login.features)
+
+    async def run(self, stream: EndStream) -> None:
+        """Answer the login and serve the client until the session ends. What goes wrong on the way ends it, and is logged."""
+        self._stream = stream
+        reason = "connection closed by the client"
+        try:
+            with self._scope:
+                await self._answer_login()
+                decrypt = self._start_encryption()
+                self.is_running = True
+                if self._link is not None:
+                    self._link.half_close = self.half_close
+                if isinstance(self.work, WorkPool):
+                    self.work.start()
+                await self._serve(decrypt)
+            reason = self._closed or reason
+        except (PeerError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            reason = self._closed or str(error)
+        finally:
+            self._give_back(reason)
+
+    async def _answer_login(self) -> None:
+        answer = LoginResp(self.server.version, self.run_id, features=self.features)
+        with trio.move_on_after(5) as limit:
+            await self._stream.send_all(self.wire.pack(answer))
+        if limit.cancelled_caught:
+            raise PeerError("login answer could not be sent within 5 s")
+
+    def _start_encryption(self) -> Callable[[bytes], bytes | bytearray]:
+        """Everything after the login is encrypted (wire.md 5.2, 11.6)."""
+        if self._agreed is not None:
+            ours, theirs = reversed(self._agreed.keys(self.token))
+            nonce = os.urandom(12 if self._agreed.algorithm == "aes-256-gcm" else 24)
+            self._seal = Sealer(self._agreed.algorithm, ours, nonce).update
+            return Opener(self._agreed.algorithm, theirs).update
+        key = derive_key(self.token)
+        self._seal = Encryptor(key, os.urandom(16)).update
+        return Decryptor(key).update
+
+    async def _serve(self, decrypt: Callable[[bytes], bytes | bytearray]) -> None:
+        timeout = self.server.config.transport.heartbeat_timeout
+        reader = self.wire.Reader()
+        while not self._scope.cancel_called:
+            with trio.move_on_after(timeout if timeout > 0 else float("inf")) as alive:
+                async for data in self._stream:
+                    for message in reader.receive_data(decrypt(data)):
+                        if isinstance(message, Ping):
+                            if self._answer_ping(message) and timeout > 0:
+                                alive.deadline = trio.current_time() + timeout
+                        else:
+                            await self._handle(message)
+                return
+            if not self._scope.cancel_called:
+                self.log.warning("heartbeat timeout")
+                self._closed = "heartbeat timeout"
+                return
+
+    def send(self, message: Message) -> None:
+        """Queue a message for the client. One that doesn't read its messages is dropped."""
+        if self._closed is None:
+            try:
+                data = self._seal(self.wire.pack(message))
+            except FrpError as error:
+                self.log.error("message not sent: %s", error)
+                return
+            end = self._stream.end
+            end.feed(memoryview(data))
+            if end.kept > _UNREAD:
+                self.close("client doesn't read its messages")
+
+    def close(self, reason: str) -> None:
+        """End the session, for the reason that goes to the log."""
+        if self._closed is None:
+            self._closed = reason
+            self.is_running = False
+            self.log.info("%s", reason)
+            self._scope.cancel()
+
+    def _give_back(self, reason: str) -> None:
+        self.is_running = False
+        self._closed = self._closed or reason
+        self._stream.close()
+        self.work.close("control is closed")
+        for name in list(self.proxies):
+            self._close_proxy(name)
+        self.server.left(self)
+        if self._link is not None:
+            # The frp client closes its link with the control connection; one that does not would keep a link that nobody may use any more.
+            self._link.close()
+        self.ended.set()
+        self.log.info("client exit success")
+        self.log.debug("session ended: %s", reason)
+
+    # work connections
+
+    def each_second(self) -> None:
+        """See to what is overdue."""
+        if isinstance(self.work, WorkPool):
+            self.work.each_second()
+
+    def _ask_for_work(self) -> None:
+        self.send(ReqWorkConn())
+
+    def offer(self, reception: Reception, message: NewWorkConn) -> None:
+        """A work connection of this client's. Raises Refused."""
+        if "NewWorkConns" in self.server.config.auth.additional_scopes and not verify_key(
+            message.privilege_key, self.token, message.timestamp
+        ):
+            raise Refused("token in NewWorkConn doesn't match token from configuration")
+        pool = self.work
+        if not isinstance(pool, WorkPool):
+            raise Refused("work connection pool is full, discarding")
+        reception.caller.is_now_known()
+        reception.on_gone = pool.drop
+        if not pool.offer(reception):
+            reception.on_gone = None
+            raise Refused("work connection pool is full, discarding")
+
+    # messages
+
+    def _answer_ping(self, message: Ping) -> bool:
+        """Answer; whether it counts as a heartbeat."""
+        if "HeartBeats" in self.server.config.auth.additional_scopes and not verify_key(
+            message.privilege_key, self.token, message.timestamp
+        ):
+            self.log.warning("received invalid ping: token in heartbeat doesn't match token from configuration")
+            self.send(Pong(self.server.error_text("token in heartbeat doesn't match token from configuration", "invalid ping")))
+            return False
+        self.send(Pong())
+        return True
+
+    async def _handle(self, message: Message) -> None:
+        if isinstance(message, NewProxy):
+            try:
+                remote = self._register(message)
+            except Refused as error:
+                self.log.warning("new proxy [%s] type [%s] error: %s", message.proxy_name, message.proxy_type or "tcp", error)
+                text = self.server.error_text(str(error), f"new proxy [{message.proxy_name}] error")
+                self.send(NewProxyResp(message.proxy_name, error=text))
+            else:
+                self.send(NewProxyResp(message.proxy_name, remote))
+        elif isinstance(message, CloseProxy):
+            self._close_proxy(message.proxy_name)
+            self.log.info("close proxy [%s] success", message.proxy_name)
+
+    def _register(self, wish: NewProxy) -> str:
+        """Open a proxy; returns its remote address. Raises Refused."""
+        kind = wish.proxy_type or "tcp"
+        make = KINDS.get(kind)
+        if make is None:
+            raise Refused(f"proxy type {kind} is not supported yet" if kind in KNOWN else f"unknown proxy type: {kind}")
+        for feature, wanted in (("group", wish.group), ("bandwidth_limit_mode server", wish.bandwidth_limit_mode == "server")):
+            if wanted:
+                raise Refused(f"{feature} is not supported yet")
+        mine = self.proxies.get(wish.proxy_name)
+        if mine is not None and mine.wish == wish:
+            return mine.remote_address  # asked again because the answer took too long
+        limit = self.server.config.max_ports_per_client
+        proxy = make(self, wish)
+        if limit > 0 and self._ports + proxy.ports > limit:
+            raise Refused("exceed the max_ports_per_client")
+        if wish.proxy_name in self.server.proxies:
+            raise Refused(f"proxy [{wish.proxy_name}] already exists")
+        proxy.remote_address = proxy.open()
+        self._ports += proxy.ports
+        self.proxies[wish.proxy_name] = self.server.proxies[wish.proxy_name] = proxy
+        self.log.info("new proxy [%s] type [%s] success", wish.proxy_name, kind)
+        return proxy.remote_address
+
+    def _close_proxy(self, name: str) -> None:
+        proxy = self.proxies.pop(name, None)
+        if proxy is not None:
+            proxy.close()
+            self._ports -= proxy.ports
+            del self.server.proxies[name]
+
+
+

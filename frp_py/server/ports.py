@@ -1,0 +1,85 @@
+"""Which ports proxies have (behaviour.md 1.10). No I/O of its own: `bind` opens the port and tells by OSError that it can't."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from frp_py.config.server import PortsRange
+from frp_py.errors import Refused
+
+T = TypeVar("T")
+
+_KEPT = 24 * 3600  # s that a port is remembered for the proxy that had it
+_TRIES = 5
+
+
+class PortBook:
+    """The ports of one protocol, who has them, and who had them last."""
+
+    def __init__(self, allowed: Iterable[PortsRange], rng: random.Random | None = None) -> None:
+        ports: set[int] = set()
+        for each in allowed:
+            if each.single > 0:
+                ports.add(each.single)
+            else:
+                ports.update(range(max(each.start, 1), min(each.end, 65535) + 1))
+        self._allowed = ports or None  # None: all
+        self._used: dict[int, str] = {}
+        self._reserved: dict[str, tuple[int, float]] = {}  # name -> port, when it was given back (inf: in use)
+        self._rng = rng or random.Random()
+
+    def acquire(self, name: str, port: int, bind: Callable[[int], T]) -> tuple[int, T]:
+        """The port for proxy `name` (0: any), and what bind(port) gave. Raises Refused with the text for the client."""
+        if port == 0:
+            port, bound = self._any(name, bind)
+        else:
+            if port in self._used:
+                raise Refused("port already used")
+            if not self._may(port):
+                raise Refused("port not allowed")
+            try:
+                bound = bind(port)
+            except OSError:
+                raise Refused("port unavailable") from None
+        self._used[port] = name
+        self._reserved[name] = (port, float("inf"))
+        return port, bound
+
+    def _any(self, name: str, bind: Callable[[int], T]) -> tuple[int, T]:
+        reserved = self._reserved.get(name)
+        candidates = [reserved[0]] if reserved is not None and reserved[0] not in self._used else []
+        candidates += self._free_ports(_TRIES)
+        for port in candidates:
+            try:
+                return port, bind(port)
+            except OSError:
+                continue
+        raise Refused("no available port")
+
+    def _free_ports(self, n: int) -> list[int]:
+        if self._allowed is not None:
+            free = sorted(self._allowed - self._used.keys())
+            return self._rng.sample(free, min(n, len(free)))
+        found: list[int] = []
+        for _ in range(20 * n):
+            port = self._rng.randint(1, 65535)
+            if port not in self._used and port not in found:
+                found.append(port)
+                if len(found) == n:
+                    break
+        return found
+
+    def _may(self, port: int) -> bool:
+        return 1 <= port <= 65535 if self._allowed is None else port in self._allowed
+
+    def release(self, port: int, now: float) -> None:
+        """The proxy is gone; its port is kept in mind for when it comes back. `now` in s, of any clock."""
+        name = self._used.pop(port, None)
+        if name is not None:
+            self._reserved[name] = (port, now)
+
+    def forget_old(self, now: float) -> None:
+        """Drop what was given back more than 24 h ago; to be called once an hour."""
+        self._reserved = {name: (port, since) for name, (port, since) in self._reserved.items() if now - since <= _KEPT}

@@ -1,0 +1,12 @@
+"""The public side of each kind of proxy."""
+
+from frp_py.server.proxies.base import Kind
+from frp_py.server.proxies.tcp import TcpPublic
+
+KINDS: dict[str, Kind] = {
+    "tcp": TcpPublic,
+}
+"""By the name of the kind; importing a module registers nothing."""
+
+KNOWN = frozenset(("tcp", "udp", "http", "https", "tcpmux", "stcp", "sudp", "xtcp"))
+"""The kinds that frp has."""

@@ -1,0 +1,183 @@
+"""New link connections: their first message says what they are (wire.md 0.2)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from frp_py.errors import PeerError
+from frp_py.log import get_logger
+from frp_py.net.engine.link import MuxEnd, MuxLink
+from frp_py.net.engine.stream import Holder
+from frp_py.protocol import wire_v2
+from frp_py.protocol.messages import Message
+from frp_py.protocol.wire import WIRES, Wire
+from frp_py.protocol.yamux import BACKLOG, Session
+
+if TYPE_CHECKING:
+    from frp_py.server.app import Server
+    from frp_py.server.lobby import Guest
+
+log = get_logger()
+
+_STRANGERS_STREAMS = 16  # that a link may have waiting before somebody has logged in on it
+
+
+class Caller:
+    """One transport connection of a client: its address, and whether anything on it has been authenticated."""
+
+    __slots__ = ("address", "close", "guest", "link", "server", "waiting")
+
+    def __init__(self, server: Server, address: Any, guest: Guest) -> None:
+        self.server = server
+        self.address = address
+        self.guest: Guest | None = guest
+        self.link: MuxLink | None = None
+        self.close: Callable[[], None] = lambda: None
+        self.waiting = 0  # link connections without their first message
+
+    @property
+    def is_known(self) -> bool:
+        """Whether something on it has been authenticated."""
+        return self.guest is None
+
+    def is_now_known(self) -> None:
+        """It may stay."""
+        self.server.strangers.discard(self.expire)
+        if self.guest is not None:
+            self.guest.leave()
+            self.guest = None
+
+    def expire(self) -> None:
+        """Nobody logged in, in time."""
+        log.debug("link from [%s] closed: no login within %d s", self.address[0], self.server.strangers.seconds)
+        self.close()
+
+    def gone(self, reason: str) -> None:
+        """The connection is closed."""
+        log.debug("connection from [%s] is gone: %s", self.address[0], reason)
+        self.server.callers.discard(self)
+        self.server.strangers.discard(self.expire)
+        if self.guest is not None:
+            self.guest.leave()
+
+    def open_stream(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd | None:
+        """A stream for the client's next link connection, unless too many are waiting."""
+        if self.waiting >= (BACKLOG if self.guest is None else _STRANGERS_STREAMS):
+            return None
+        reception = Reception(self)
+        reception.end = end = MuxEnd(session, stream_id, link, reception, reception)
+        return end
+
+
+class Reception(Holder):
+    """A link connection until its first message is there, and an idle work connection after that."""
+
+    __slots__ = ("_done", "agreed", "caller", "on_gone", "wire", "wire_name")
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__(caller.server.engine)
+        self.caller = caller
+        self.wire: Wire | None = None
+        self.wire_name = ""
+        self.agreed: wire_v2.Agreed | None = None
+        self.on_gone: Any = None
+        """on_gone(self), once the connection is known and waits for its use."""
+        self._done = False  # the first message is there, or will not be
+        caller.waiting += 1
+        caller.server.first_messages.add(self.expire)
+
+    def arrived(self) -> None:
+        """More of the first message; or, while it waits in the pool, what no client sends."""
+        if self.on_gone is not None:
+            if self.has_ended:
+                self.end.close()
+                self.lost("closed by the client")
+            return
+        if self._done:
+            self.data.clear()
+            return
+        try:
+            message = self._take()
+        except PeerError as error:
+            log.warning("link connection from [%s] closed: %s", self.caller.address[0], error)
+            self.drop()
+            return
+        if message is not None:
+            self._leave()
+            self.caller.server.receive(message, self)
+        elif self.has_ended:
+            self.drop()
+
+    def _take(self) -> Message | None:
+        data = self.data
+        if self.wire is None:
+            magic = wire_v2.MAGIC
+            if data[:1] == magic[:1] and len(data) < len(magic):
+                return None
+            self.wire_name = "v2" if data.startswith(magic) else "v1"
+            self.wire = WIRES[self.wire_name]
+            if self.wire_name == "v2":
+                self.used(len(magic))
+        if self.wire_name == "v2" and not self._greeted():
+            return None
+        taken = self.wire.take_message(self.data)
+        if taken is None:
+            return None
+        message, used = taken
+        self.used(used)
+        return message
+
+    def _greeted(self) -> bool:
+        """Whether the optional hello of wire v2 is behind us (wire.md 11.3)."""
+        if self.agreed is not None:
+            return True
+        taken = wire_v2.take_frame(self.data)
+        if taken is None:
+            return False
+        kind, payload, used = taken
+        if kind == wire_v2.CLIENT_HELLO:
+            answer, agreed = wire_v2.answer(payload, os.urandom(wire_v2.RANDOM_SIZE))
+            self.end.feed(memoryview(wire_v2.pack_frame(wire_v2.SERVER_HELLO, answer)))
+            if isinstance(agreed, str):
+                self.end.finish()
+                raise PeerError(agreed)
+            self.agreed = agreed
+            self.used(used)
+        return True
+
+    def refuse(self, answer: Message) -> None:
+        """Send the answer and close."""
+        assert self.wire is not None
+        self.end.feed(memoryview(self.wire.pack(answer)))
+        self.end.finish()
+        self.data.clear()
+        self.caller.server.engine.lingering.add(self.drop)
+
+    def expire(self) -> None:
+        """The first message did not come in time."""
+        log.debug("link connection from [%s] closed: no first message", self.caller.address[0])
+        self.drop()
+
+    def lost(self, reason: str) -> None:
+        """It broke."""
+        if self.on_gone is not None:
+            self.on_gone(self)
+        else:
+            self._leave()
+            if self.caller.link is None:
+                self.caller.gone(reason)
+
+    def _leave(self) -> None:
+        if not self._done:
+            self._done = True
+            self.caller.waiting -= 1
+            self.caller.server.first_messages.discard(self.expire)
+
+    def drop(self) -> None:
+        """Close it."""
+        self._leave()
+        self.end.close()
+        if self.caller.link is None:
+            self.caller.gone("closed")

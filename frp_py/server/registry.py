@@ -1,0 +1,130 @@
+"""Who is connected: the current control of each run id, and the clients as operators see them (behaviour.md 1.6, 1.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from frp_py.errors import Refused
+
+if TYPE_CHECKING:
+    from frp_py.server.control import Control
+
+
+class Controls:
+    """The current control of each run id. A newer one waits until the older one has given back all it had."""
+
+    def __init__(self) -> None:
+        self._current: dict[str, Control] = {}
+        self._count = 0
+        self._closed = False
+
+    def next_id(self) -> int:
+        """Tells generations with the same run id apart, for people."""
+        self._count += 1
+        return self._count
+
+    async def become_current(self, control: Control) -> None:
+        """Replace the one with the same run id, and return when that has ended. Raises Refused when a still newer one came meanwhile."""
+        if self._closed:
+            raise Refused("control manager is closed")
+        run_id = control.run_id
+        older = self._current.get(run_id)
+        self._current[run_id] = control
+        if older is not None:
+            older.close(f"replaced by client [{run_id}] (control ID {control.id})")
+            await older.ended.wait()
+        if self._current.get(run_id) is not control:
+            raise Refused("control was replaced during login")
+
+    def is_current(self, control: Control) -> bool:
+        """Whether no newer one has its run id."""
+        return self._current.get(control.run_id) is control
+
+    def remove(self, control: Control) -> None:
+        """It has ended."""
+        if self.is_current(control):
+            del self._current[control.run_id]
+
+    def running(self, run_id: str) -> Control:
+        """The control that work connections of `run_id` belong to. Raises Refused."""
+        if self._closed:
+            raise Refused("control manager is closed")
+        control = self._current.get(run_id)
+        if control is None:
+            raise Refused(f"no client control found for run id [{run_id}]")
+        if not control.is_running:
+            raise Refused(f"client control for run id [{run_id}] is not running")
+        return control
+
+    def all(self) -> list[Control]:
+        """Those that are current."""
+        return list(self._current.values())
+
+    def close(self) -> None:
+        """Nobody gets in any more."""
+        self._closed = True
+
+
+class ClientEntry(msgspec.Struct):
+    """One client as the registry keeps it; times in Unix seconds."""
+
+    key: str
+    user: str
+    client_id: str
+    """As the client sent it; may be empty."""
+    run_id: str
+    control_id: int
+    hostname: str
+    ip: str
+    version: str
+    wire_protocol: str
+    first_connected_at: int
+    last_connected_at: int
+    disconnected_at: int = 0
+    online: bool = True
+
+
+class Clients:
+    """All clients that are online, and those with an id of their own that were."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, ClientEntry] = {}
+
+    def register(self, control: Control, now: float) -> None:
+        """`control` is online. Raises Refused when its client id is in use by another client that is online."""
+        login = control.login
+        key = ".".join(filter(None, (login.user, login.client_id or control.run_id)))
+        entry = self.entries.get(key)
+        if entry is not None and entry.online and entry.run_id != control.run_id and login.client_id:
+            raise Refused(f"client_id [{login.client_id}] for user [{login.user}] is already online")
+        for other in [e for e in self.entries.values() if e.online and e.run_id == control.run_id and e.key != key]:
+            self._leave(other, now)
+        self.entries[key] = ClientEntry(
+            key=key,
+            user=login.user,
+            client_id=login.client_id,
+            run_id=control.run_id,
+            control_id=control.id,
+            hostname=login.hostname,
+            ip=control.ip,
+            version=login.version,
+            wire_protocol=control.wire_name,
+            first_connected_at=entry.first_connected_at if entry is not None else int(now),
+            last_connected_at=int(now),
+        )
+
+    def unregister(self, control: Control, now: float) -> None:
+        """`control` has ended; an entry that a newer one has taken over stays as it is."""
+        for entry in list(self.entries.values()):
+            if entry.online and entry.run_id == control.run_id and entry.control_id == control.id:
+                self._leave(entry, now)
+
+    def _leave(self, entry: ClientEntry, now: float) -> None:
+        if entry.client_id:
+            entry.online = False
+            entry.run_id = ""
+            entry.disconnected_at = int(now)
+        else:
+            del self.entries[entry.key]

@@ -1,0 +1,56 @@
+"""Programs that only say what they were made of."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from frp_py import log
+from frp_py.errors import FrpError
+
+
+class Made:
+    """Stands for Server and Client: remembers its configuration, ends at once, fails if told to."""
+
+    configs: list[Any]
+    failure: FrpError | None
+    fails_when_made: bool
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.configs.append(config)
+        if self.failure and self.fails_when_made:
+            raise self.failure
+
+    async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.lowlevel.checkpoint()
+        if self.failure:
+            raise self.failure
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Made]]:
+    class Program(Made):
+        configs: list[Any] = []  # noqa: RUF012 - one class a test
+        failure = None
+        fails_when_made = False
+
+    for module, name in (("frp_py.server.app", "Server"), ("frp_py.client.app", "Client")):
+        fake = types.ModuleType(module)
+        setattr(fake, name, Program)
+        monkeypatch.setitem(sys.modules, module, fake)
+    monkeypatch.delitem(sys.modules, "frp_py.cli.several", raising=False)
+    monkeypatch.delenv("http_proxy", raising=False)
+    thresholds = gc.get_threshold()
+    yield Program
+    sys.modules.pop("frp_py.cli.several", None)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+    log.reset()
