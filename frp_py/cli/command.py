@@ -124,6 +124,9 @@ def _distance(a: str, b: str) -> int:
 
 def execute(root: Command, args: Sequence[str]) -> int:
     """Do what the command line asks and return the exit code: misuse is told on standard error with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # names of files are bytes, and need not be text
     if args[:1] == ["help"]:
         return _help(root, args[1:])
     try:

@@ -112,3 +112,23 @@ def health_command(program: str, check: Callable[[Values], str]) -> Command:
 
     summary = "Check that the program with this configuration file works on this machine"
     return Command("health", summary, health, example=f"{program} health -c ./{program}.toml")
+
+
+def completion_command(program: str, root: Callable[[], Command]) -> Command:
+    """`PROGRAM completion SHELL`: a script that lets the shell complete the commands and flags below `root()`."""
+    examples = {
+        "bash": f"{program} completion bash > /etc/bash_completion.d/{program}",
+        "zsh": f'{program} completion zsh > "${{fpath[1]}}/_{program}"',
+        "fish": f"{program} completion fish > ~/.config/fish/completions/{program}.fish",
+    }
+
+    def command(shell: str) -> Command:
+        def write(_: Values) -> int:
+            from frp_py.cli import completion
+
+            print(completion.SHELLS[shell](root()), end="")
+            return 0
+
+        return Command(shell, f"Write the script for {shell}", write, example=examples[shell])
+
+    return Command("completion", "Let your shell complete commands and flags", children=[command(shell) for shell in examples])

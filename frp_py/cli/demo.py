@@ -11,6 +11,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -54,7 +55,8 @@ class _Program:
         self._seen = threading.Condition()
         self._lines: list[str] = []
         self._ended = False
-        threading.Thread(target=self._show, daemon=True).start()
+        self._reader = threading.Thread(target=self._show, daemon=True)
+        self._reader.start()
 
     def _show(self) -> None:
         assert self._process.stdout
@@ -74,13 +76,16 @@ class _Program:
             if not any(text in line for line in self._lines):
                 raise DemoError(f"{self.name} {'ended' if self._ended else 'waited too long'} before it wrote {text!r}")
 
-    def stop(self) -> None:
+    def stop(self) -> int:
+        """End the program and return its exit code."""
         self._process.terminate()
         try:
-            self._process.wait(5)
+            code = self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            code = self._process.wait()
+        self._reader.join()
+        return code
 
 
 def _free_ports(count: int) -> list[int]:
@@ -120,7 +125,9 @@ def _demo(directory: Path, programs: list[_Program], local: ThreadingHTTPServer)
     print(f"\n$ curl {url}\n{_request(url).decode()}", flush=True)
     if os.environ.get("DEMO_ONCE") != "1":
         print("Both programs keep running; try the address yourself. Ctrl-C ends the demo.", flush=True)
-        threading.Event().wait()
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        print()
 
 
 def main() -> int:
@@ -134,13 +141,14 @@ def main() -> int:
             try:
                 _demo(Path(directory), programs, local)
             finally:
-                for program in reversed(programs):
-                    program.stop()
+                codes = {program.name: program.stop() for program in reversed(programs)}
+        if any(codes.values()):
+            raise DemoError(f"the programs did not end well: {codes}")
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print()
+        return 1
     finally:
         local.server_close()
         signal.signal(signal.SIGTERM, previous)

@@ -6,7 +6,15 @@ import os
 import sys
 
 from frp_py.cli.command import Command, execute
-from frp_py.cli.common import global_flags, health_command, load_to_start, print_version, refuse_unsupported, verify_command
+from frp_py.cli.common import (
+    completion_command,
+    global_flags,
+    health_command,
+    load_to_start,
+    print_version,
+    refuse_unsupported,
+    verify_command,
+)
 from frp_py.cli.flags import BANDWIDTH, BOOL, INT, LIST, MAP, STRING, Flag, Values, tree
 
 TYPE_CHECKING = False
@@ -203,7 +211,7 @@ def _health(values: Values) -> str:
     return check_client(_load(values))
 
 
-ROOT = Command(
+ROOT: Command = Command(
     "frpc",
     "frpc makes services of this machine reachable at a server that runs frps.",
     _run,
@@ -215,6 +223,7 @@ ROOT = Command(
         *(_proxy_command(kind, flags) for kind, flags in PROXIES.items()),
         verify_command("frpc", _load),
         health_command("frpc", _health),
+        completion_command("frpc", lambda: ROOT),
         Command("reload", "Make the running client read its file again", built=False),
         Command("status", "Show the proxies of the running client", built=False),
         Command("stop", "Stop the running client", built=False),

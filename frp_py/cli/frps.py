@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from frp_py.cli.command import Command, execute
-from frp_py.cli.common import global_flags, health_command, load_to_start, print_version, verify_command
+from frp_py.cli.common import completion_command, global_flags, health_command, load_to_start, print_version, verify_command
 from frp_py.cli.flags import BOOL, BOOL_WITH_VALUE, INT, PORTS, STRING, Flag, Values, tree
 
 TYPE_CHECKING = False
@@ -90,12 +90,12 @@ def _health(values: Values) -> str:
     return check_server(_load(values) if values["config"] else _from_flags(values))
 
 
-ROOT = Command(
+ROOT: Command = Command(
     "frps",
     "frps makes services of machines behind NAT reachable at this server.",
     _run,
     inherited=(*global_flags(""), *CONFIG_FLAGS),
-    children=(verify_command("frps", _load), health_command("frps", _health)),
+    children=(verify_command("frps", _load), health_command("frps", _health), completion_command("frps", lambda: ROOT)),
     example="frps -c ./frps.toml\nfrps --bind_port 7000 --token a-long-secret --allow_ports 6000-6999",
 )
 

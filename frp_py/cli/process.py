@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from frp_py.errors import FrpError
-from frp_py.log import get_logger
+from frp_py.log import get_logger, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def run(program: str, service: Service) -> int:
         if all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):  # SIGINT before its handler was in place
             return 0
         if all(isinstance(leaf, FrpError) for leaf in leaves):
-            print(leaves[0], flush=True)
+            print(reason(leaves[0]), flush=True)
             return 1
         if not isinstance(error, Exception):
             raise
@@ -89,7 +89,7 @@ def _signals_obeyed(scope: trio.CancelScope) -> Iterator[None]:
         soon(scope.cancel)
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
-        soon(_log.info, "SIGHUP received: reloading is not supported yet")
+        soon(_reload_asked)
 
     def give_up(_number: int, _frame: FrameType | None) -> None:
         os._exit(0)
@@ -104,6 +104,15 @@ def _signals_obeyed(scope: trio.CancelScope) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _reload_asked() -> None:
+    _log.info("SIGHUP received: reloading is not supported yet")
+
+
+def reason(error: BaseException) -> str:
+    """What `error` says, without anything that steers a terminal: it may be a server that says it."""
+    return "\n".join(map(printable, str(error).split("\n")))
 
 
 def leaves_of(error: BaseException) -> list[BaseException]:

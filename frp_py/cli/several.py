@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.cli.process import leaves_of
+from frp_py.cli.process import leaves_of, reason
 from frp_py.client.app import Client
 from frp_py.errors import FrpError
 from frp_py.log import get_logger
@@ -37,7 +37,7 @@ class SeveralClients:
         try:
             await Client(config).run()
         except* FrpError as failed:
-            print(f"frpc service error for config file [{path}]: {leaves_of(failed)[0]}", flush=True)
+            print(f"frpc service error for config file [{path}]: {reason(leaves_of(failed)[0])}", flush=True)
         except* Exception:
             _log.exception("bug in the client for config file [%s]", path)
             print(f"frpc service error for config file [{path}]", flush=True)

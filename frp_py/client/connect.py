@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _LOGIN_ANSWER = 10  # s
 _HANDSHAKE = 10  # s
 
-Change = Callable[[bytes], bytes | bytearray]
+Change = Callable[[bytes | bytearray], bytes | bytearray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Connector:
         else:
             await _send(stream, login)
             key = derive_key(self._token)
-            seal, open_ = Encryptor(key, os.urandom(16)).update, Decryptor(key).update
+            seal, open_ = Encryptor(key, os.urandom(16), light=True).update, Decryptor(key, light=True).update
         while (taken := wire.take_message(received)) is None:
             await more()
         answer, used = taken

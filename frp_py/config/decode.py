@@ -57,10 +57,13 @@ def decode_client(document: Document, *, strict: bool = True) -> ClientConfig:
     return _decode(document, ClientConfig, lambda walk: walk.client(document.tree), strict, "rawClientConfig", "ClientConfig")
 
 
-def decode_entry(value: Any, kind: str) -> Section:
-    """Return the proxy or visitor (`kind`) in a store file's entry, unknown keys ignored; errors are those of config.md 1.8."""
-    walk = _Walk(Document(value, "json", "the store"), strict=False)
-    tree = walk.proxy(value, ()) if kind == "proxy" else walk.visitor(value, ())
+def decode_entry(value: Any, kind: str, path: str, source: str) -> Section:
+    """Return the proxy or visitor (`kind`) that an entry of a store file describes; unknown keys are ignored.
+
+    Raises ConfigError with the text of config.md 1.8, without the frame that says which entry it is.
+    """
+    walk = _Walk(Document(value, "json", source), strict=False)
+    tree = walk.proxy(value, (path,)) if kind == "proxy" else walk.visitor(value, (path,))
     return msgspec.convert(tree, (PROXIES if kind == "proxy" else VISITORS)[tree["type"]], dec_hook=_custom)
 
 
@@ -70,7 +73,9 @@ def _decode(document: Document, cls: type[T], walk: "Callable[[_Walk], Any]", st
         return cls()
     if isinstance(tree, dict):
         try:
-            return msgspec.convert(tree, cls, dec_hook=_custom)
+            config = msgspec.convert(tree, cls, dec_hook=_custom)
+            if not any(_lacks_type(visitor) for visitor in tree.get("visitors", ())):
+                return config
         except msgspec.ValidationError:
             pass
         return msgspec.convert(walk(_Walk(document, strict=strict)), cls, dec_hook=_custom)
@@ -78,6 +83,11 @@ def _decode(document: Document, cls: type[T], walk: "Callable[[_Walk], Any]", st
     raise ConfigError(
         f"{_frame(document, strict)}{inner}\n  in {document.source}: expected keys and values, found {_kind_word(tree)}{document.note}"
     )
+
+
+def _lacks_type(visitor: dict[str, Any]) -> bool:
+    # There is but one visitor plugin, and msgspec asks for a type only where there are several.
+    return "plugin" in visitor and "type" not in visitor["plugin"]
 
 
 def _custom(cls: type, value: Any) -> Any:
@@ -351,7 +361,12 @@ class _Walk:
             text = f"json: cannot unmarshal {kind} into Go struct field {struct}.{go_path} of type {go}"
         else:
             text = f'field "{go_path}": cannot unmarshal {kind} into {go}'
-        self._fail(text, path, f"must be {expected}, not {shown(item, path[-1])}")
+        advice = ""
+        if go == "string" and not isinstance(item, list | dict):
+            advice = "; put it in quotes"
+        elif go in ("int", "int64", "bool") and isinstance(item, str):
+            advice = "; leave out the quotes" if item.isdecimal() or item in ("true", "false") else ""
+        self._fail(text, path, f"must be {expected}, not {shown(item, path[-1])}{advice}")
 
     def _fail(self, text: str, path: tuple[str, ...], what: str) -> NoReturn:
         key = ".".join(path)

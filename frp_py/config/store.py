@@ -42,7 +42,7 @@ def _entries(values: Any, word: str, path: str) -> list[Any]:
     by_name: dict[str, Any] = {}
     for i, value in enumerate(values or ()):
         try:
-            entry: Any = decode_entry(value, word)
+            entry: Any = decode_entry(value, word, f"{'proxies' if word == 'proxy' else 'visitors'}[{i}]", path)
         except ConfigError as error:
             raise ConfigError(f"{_FRAME}failed to decode {word} at index {i}: {error}") from None
         if not entry.name:

@@ -6,7 +6,7 @@ A line leaves this table when its feature arrives.
 from collections.abc import Iterator
 
 from .client import ClientConfig
-from .proxies import ProxyBase, TcpProxy
+from .proxies import ProxyBase
 from .server import ServerConfig
 
 
@@ -23,7 +23,6 @@ def _server(config: ServerConfig) -> Iterator[str]:
         ("kcpBindPort", config.kcp_bind_port),
         ("quicBindPort", config.quic_bind_port),
         ("sshTunnelGateway.bindPort", config.ssh_tunnel_gateway.bind_port),
-        ("vhostHTTPPort", config.vhost_http_port),
         ("vhostHTTPSPort", config.vhost_https_port),
         ("tcpmuxHTTPConnectPort", config.tcpmux_http_connect_port),
         ("webServer.port", config.web_server.port),
@@ -40,8 +39,6 @@ def _client(config: ClientConfig) -> Iterator[str]:
     transport = config.transport
     if transport.protocol != "tcp":
         yield f'transport.protocol = "{transport.protocol}"'
-    if transport.wire_protocol == "v2":
-        yield 'transport.wireProtocol = "v2"'
     for key, value in (
         ("transport.proxyURL", transport.proxy_url),
         ("dnsServer", config.dns_server),
@@ -58,8 +55,6 @@ def _client(config: ClientConfig) -> Iterator[str]:
 
 
 def _proxy(proxy: ProxyBase) -> Iterator[str]:
-    if not isinstance(proxy, TcpProxy):
-        yield f'type = "{proxy.type}"'
     if proxy.plugin is not None:
         yield f'plugin.type = "{proxy.plugin.type}"'
     for key, value in (

@@ -14,6 +14,7 @@ from frp_py.errors import PeerError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_NOT_VALID = (msgspec.MsgspecError, ValueError, RecursionError)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders: dict[type[Any], Any] = {}
 _infos: dict[type[Any], inspect.Type] = {}
@@ -28,7 +29,7 @@ def encode(message: msgspec.Struct) -> bytes:
     # none of these can stand outside a string, so the text can be changed as bytes
     if b"&" in data or b"<" in data or b">" in data:
         data = data.replace(b"&", b"\\u0026").replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
-    if b"\xe2\x80" in data:
+    if not data.isascii():
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data
 
@@ -43,7 +44,7 @@ def decode(cls: type[T], data: bytes | bytearray | memoryview) -> T:
         decoder = _decoders[cls] = msgspec.json.Decoder(cls).decode
     try:
         return decoder(data)
-    except (ValueError, RecursionError):
+    except _NOT_VALID:
         return _decode_leniently(cls, data)
 
 
@@ -62,7 +63,7 @@ def _decode_leniently(cls: type[T], data: bytes | bytearray | memoryview) -> T:
     try:
         value = json.loads(str(data, "utf-8", "replace"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
         return msgspec.convert(_as_wanted(value, info), cls)
-    except (ValueError, RecursionError) as error:
+    except _NOT_VALID as error:
         raise PeerError(f"{cls.__name__} message is not valid: {error}") from None
 
 

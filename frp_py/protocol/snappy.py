@@ -17,8 +17,7 @@ MAX_PLAIN = 65536
 MAX_CHUNK = 76490 + 4
 """Bytes in the body of one chunk: what the format allows MAX_PLAIN to grow to, and the checksum."""
 
-_COMPRESSED, _UNCOMPRESSED, _PADDING, _IDENTIFIER = 0x00, 0x01, 0xFE, 0xFF
-_FIRST_SKIPPABLE = 0x80
+_UNCOMPRESSED, _FIRST_SKIPPABLE, _IDENTIFIER = 0x01, 0x80, 0xFF  # 0x00 is compressed
 
 
 @cache

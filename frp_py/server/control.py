@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.reception import Reception
 
+Change = Callable[[bytes | bytearray], bytes | bytearray]
+
 _UNREAD = 4 << 20  # bytes of messages that a client may leave unread
 
 
@@ -57,7 +59,7 @@ class Control:
         self._scope = trio.CancelScope()
         self._closed: str | None = None
         self._ports = 0
-        self._seal: Callable[[bytes], bytes | bytearray] = bytes
+        self._seal: Change = bytes
         self.work: Source
         if DIRECT in self.features and caller.link is not None:
             self.work = Direct(self.engine, caller.link)
@@ -100,7 +102,7 @@ class Control:
         if limit.cancelled_caught:
             raise PeerError("login answer could not be sent within 5 s")
 
-    def _start_encryption(self) -> Callable[[bytes], bytes | bytearray]:
+    def _start_encryption(self) -> Change:
         """Everything after the login is encrypted (wire.md 5.2, 11.6)."""
         if self._agreed is not None:
             ours, theirs = reversed(self._agreed.keys(self.token))
@@ -108,10 +110,10 @@ class Control:
             self._seal = Sealer(self._agreed.algorithm, ours, nonce).update
             return Opener(self._agreed.algorithm, theirs).update
         key = derive_key(self.token)
-        self._seal = Encryptor(key, os.urandom(16)).update
-        return Decryptor(key).update
+        self._seal = Encryptor(key, os.urandom(16), light=True).update
+        return Decryptor(key, light=True).update
 
-    async def _serve(self, decrypt: Callable[[bytes], bytes | bytearray]) -> None:
+    async def _serve(self, decrypt: Change) -> None:
         timeout = self.server.config.transport.heartbeat_timeout
         reader = self.wire.Reader()
         while not self._scope.cancel_called:

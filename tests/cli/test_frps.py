@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ from frp_py.errors import FrpError
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Made
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def test_https_of_the_dashboard(args: list[str], expected: str | None, made: typ
 
 
 def test_every_flag_stands_for_a_key_that_exists() -> None:
-    keys = {k["key"] for k in json.loads((Path(__file__).parents[1] / "data" / "config_keys.json").read_text()) if k["scope"] == "frps"}
+    keys = {k["key"] for k in json.loads((ROOT / "tests" / "data" / "config_keys.json").read_text()) if k["scope"] == "frps"}
     assert {f.key for f in CONFIG_FLAGS} - keys == {""}
     assert [f.name for f in CONFIG_FLAGS if not f.key] == ["dashboard-tls-mode"]
     assert len(CONFIG_FLAGS) == 25
@@ -103,6 +108,12 @@ def test_an_invalid_file_is_told_on_standard_output(tmp_path: Path, capsys: pyte
     assert err == ""
     assert main(["-c", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().out.startswith(f"open {tmp_path / 'none'}: no such file or directory\n")
+
+
+def test_the_name_of_a_file_need_not_be_text() -> None:
+    done = subprocess.run([sys.executable, "-m", "frp_py", "server", "-c", b"\xff.toml"], capture_output=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert done.stdout == b"open \\udcff.toml: no such file or directory\n"
 
 
 def test_strict_and_lenient(file: Path, made: type[Made], capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,11 @@ def test_an_expected_failure_is_printed(error: Exception, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("port taken\n", "")
 
 
+def test_what_a_server_says_does_not_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    assert process.run("frpc", Fake(FrpError("login to the server failed: \x1b[2J\r"))) == 1
+    assert capfd.readouterr().out == "login to the server failed: \\x1b[2J\\r\n"
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("oops"), ExceptionGroup("", [FrpError("x"), ZeroDivisionError("oops")])])
 def test_a_bug_is_logged_with_its_traceback(error: Exception, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     assert process.run("frps", Fake(error)) == 1

@@ -74,17 +74,10 @@ def test_examples(path: Path, tmp_path: Path) -> None:
             load("frpc", path, **options)
         options["store"] = True
     loaded = load(path.name[:4], path, **options)
-    # What the tree says gives the same configuration again, in strict mode and through TOML.
-    again = config.server_from_dict if path.name.startswith("frps") else config.client_from_dict
-    tree = config.to_dict(loaded)
-    for keys in (("transport", "proxyURL"), ("includes",)):
-        tree.pop(keys[0], None) if keys == ("includes",) else None
+    # What it says as a tree, written as TOML, is the same configuration again.
     rewritten = tmp_path / "again.toml"
     rewritten.write_text(config.to_toml(config.to_dict(loaded)))
     assert load(path.name[:4], rewritten, **options) == loaded
-    if "includes" not in tree and "-15-" not in path.name:
-        options.pop("environ")
-        assert again(tree, **options) == loaded
 
 
 def example(name: str, **options: Any) -> Any:
@@ -217,7 +210,7 @@ def test_duplicates_name_both_places() -> None:
 
 def test_names_at_start() -> None:
     text = '[[{0}s]]\ntype="{1}"\nname=""'
-    assert failure(text.format("proxy"[:0] + "proxie", "tcp"), store=True)[0] == "failed to set config source: proxy name cannot be empty"
+    assert failure(text.format("proxie", "tcp"), store=True)[0] == "failed to set config source: proxy name cannot be empty"
     assert failure(text.format("visitor", "stcp"), store=True)[0] == "failed to set config source: visitor name cannot be empty"
 
 
@@ -298,7 +291,7 @@ def test_a_stored_entry_is_checked() -> None:
 
 def test_includes() -> None:
     Path("conf.d").mkdir()
-    Path("conf.d/b.yaml").write_text("serverAddr: ignored\nincludes: [nowhere/*.toml]\nproxies: [{name: y, type: tcp}]")
+    Path("conf.d/b.yaml").write_text("serverAddr: ignored\nincludes: [nowhere/*.toml]\nproxies: [{name: 'y', type: tcp}]")
     Path("conf.d/a.json").write_text('{"visitors": [{"name": "v", "type": "stcp", "serverName": "s", "bindPort": 1}]}')
     Path("conf.d/.hidden").write_text('[[proxies]]\nname="h"\ntype="{{ .Envs.KIND }}"')
     Path("conf.d/dir.d").mkdir()

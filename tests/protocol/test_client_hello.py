@@ -103,6 +103,14 @@ def test_hand_made_hellos() -> None:
     assert parse(records(hello(sni(b"a.example")))) == ClientHello("a.example", ())
 
 
+def test_lengths_and_types_take_two_bytes() -> None:
+    protocols = [f"protocol-{number}" for number in range(40)]
+    alpn = extension(16, vector(2, b"".join(vector(1, name.encode()) for name in protocols)))
+    unknown = extension(0x0100, b"x") + extension(0x0010 << 8, b"x") + extension(0x0110, b"x")
+    message = hello(unknown + alpn + sni(b"a" * 300), suites=bytes(400))
+    assert parse(records(message)) == ClientHello("a" * 300, tuple(protocols))
+
+
 def test_the_outer_name_of_an_encrypted_hello() -> None:
     """The extension of Encrypted Client Hello is opaque."""
     assert parse(records(hello(extension(0xFE0D, bytes(300)) + sni(b"public.example")))) == ClientHello("public.example", ())
@@ -131,6 +139,9 @@ def test_a_big_hello_is_taken_up_to_the_limit() -> None:
         (records(hello(suites=b"\x13\x01\x13")), "no cipher suites"),
         (records(hello(compression=b"")), "no compression"),
         (records(hello(b"\x00")), "cut short"),
+        (records(hello(extension(10, b"") + b"\x00\x0b\x00\x09ab")), "cut short"),
+        (b"\x16\x03\x01\x00\x04\x01\x01\x00\x00", "65540 bytes is over"),
+        (records(hello(sni(b"a\x7f"))), "no host name"),
         (records(hello(sni(b"a") + sni(b"a"))), "extension twice"),
         (records(hello(extension(10, b"") * 2)), "extension twice"),
         (records(hello(sni(b"a", b"b"))), "malformed"),

@@ -1,6 +1,7 @@
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cramjam
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from frp_py.errors import PeerError
+from frp_py.protocol import snappy
 from frp_py.protocol.cipher import Encryptor, derive_key
 from frp_py.protocol.snappy import MAX_CHUNK, MAX_PLAIN, STREAM_IDENTIFIER, Compressor, Decompressor
 from tests.protocol.helpers import CUTS, VECTORS, pieces
@@ -145,6 +147,12 @@ def test_garbage_is_refused_or_kept_within_the_bound(garbage: bytes, kind: int, 
     except PeerError:
         return
     assert len(decompressor._buffer) < 4 + MAX_CHUNK
+
+
+def test_a_codec_that_loses_bytes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snappy, "_codec", lambda: SimpleNamespace(decompress=lambda _data: b"hell"))
+    with pytest.raises(PeerError, match="shorter than it says"):
+        Decompressor().update(STREAM_IDENTIFIER + HELLO)
 
 
 def test_output_is_bounded_by_input() -> None:

@@ -7,9 +7,9 @@ import ipaddress
 import os
 import socket
 import ssl
-import tempfile
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import trio
@@ -90,25 +90,20 @@ def _readable(path: str) -> None:
 
 
 def _use_generated_certificate(context: ssl.SSLContext) -> None:
-    """A self-signed certificate that lives as long as the process. ECDSA: an RSA key would hold up the start."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(timezone.utc)
-    nobody = x509.Name([])
-    certificate = (
-        x509.CertificateBuilder(nobody, nobody, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=3650))
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    with _secret_file(pem) as path:
+    """A self-signed certificate that lives as long as the process."""
+    with _secret_file(generated_certificate()) as path:
         context.load_cert_chain(path)
+
+
+def generated_certificate() -> bytes:
+    """Certificate and key as PEM, made by a process of its own: what that needs would stay in our memory for ever, and it is needed once."""
+    command = [sys.executable, "-m", "frp_py.net.transports.certificate"]
+    if sys.executable and not getattr(sys, "frozen", False):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30).stdout
+    from frp_py.net.transports.certificate import self_signed
+
+    return self_signed()
 
 
 @contextlib.contextmanager
@@ -122,7 +117,9 @@ def _secret_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(fd)
     else:
-        with tempfile.NamedTemporaryFile() as file:
+        from tempfile import NamedTemporaryFile
+
+        with NamedTemporaryFile() as file:
             file.write(content)
             file.flush()
             yield file.name
