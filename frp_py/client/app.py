@@ -48,8 +48,7 @@ class Client:
         if config.auth.token_source is not None and config.auth.method == "token":
             token = await trio.to_thread.run_sync(resolve_value_source, config.auth.token_source)
         connector = Connector(config, self.engine, token)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.engine.run)
+        async with self.engine.running():
             try:
                 await self._keep_session(connector, token, task_status)
             finally:

@@ -34,7 +34,7 @@ def directory_exists(entry: str) -> bool:
     return os.path.exists(os.path.dirname(os.path.abspath(entry)))
 
 
-_CLASS = re.compile(r"\[(\^?)((?:(?:\\.|[^\\\]-])(?:-(?:\\.|[^\\\]-]))?)+)\]", re.DOTALL)
+_CLASS = re.compile(r"\[(\^?+)((?:(?:\\.|[^\\\]-])(?:-(?:\\.|[^\\\]-]))?)+)\]", re.DOTALL)
 _RANGE = re.compile(r"(\\.|[^\\-])(?:-(\\.|[^\\-]))?", re.DOTALL)
 
 

@@ -49,10 +49,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse
 
 
 def _clean(text: str) -> str:
-    """Replace what is no Unicode: bytes that are no UTF-8, halves of surrogate pairs."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8", "replace") if not _encodes(text) else text
+    """Replace bytes that are no UTF-8."""
+    return text if text.isascii() or _encodes(text) else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _encodes(text: str) -> bool:
@@ -64,6 +62,7 @@ def _encodes(text: str) -> bool:
 
 
 def _clean_values(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which escapes can make."""
     if isinstance(value, str):
         return value if _encodes(value) else "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
     if isinstance(value, list):

@@ -364,4 +364,4 @@ def _unescape(match: re.Match[str]) -> str:
         code = int(byte, 16) if byte else int(octal, 8) & 0xFF
         return chr(code) if code < 0x80 else chr(0xDC00 + code)
     code = int(short or long, 16)
-    return chr(code) if code <= 0x10FFFF else "\ufffd"
+    return chr(code) if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF else "\ufffd"

@@ -1,0 +1,1 @@
+"""What runs over sockets: the engine, transports, HTTP."""

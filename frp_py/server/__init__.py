@@ -1,0 +1,1 @@
+"""frps: the server."""

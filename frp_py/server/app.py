@@ -73,22 +73,19 @@ class Server:
         except OSError as error:
             raise FrpError(f"create server listener error, {listen_error(config.bind_addr, config.bind_port, error)}") from None
         listening = Listening(self.engine, sock, self._on_connection)
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                await nursery.start(self.engine.run)
-                self.engine.each_second(self._each_second)
-                nursery.start_soon(self._housekeeping)
-                log.info("frps tcp listen on %s", _address(*listening.address))
-                log.info("frps started successfully")
-                task_status.started(listening.address)
-                try:
+        async with self.engine.running():
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    self.engine.each_second(self._each_second)
+                    nursery.start_soon(self._housekeeping)
+                    log.info("frps tcp listen on %s", _address(*listening.address))
+                    log.info("frps started successfully")
+                    task_status.started(listening.address)
                     await trio.sleep_forever()
-                finally:
-                    listening.close()
-                    self._say_goodbye()
-        finally:
-            listening.close()
+            finally:
+                listening.close()
+                self._say_goodbye()
 
     def _say_goodbye(self) -> None:
         """Users and clients learn that it is over, and all ports are free."""

@@ -50,9 +50,9 @@ def test_errors(text: str, expected: str) -> None:
 
 def test_text_after_the_value() -> None:
     assert read_json('{"a": 1} x', "x") == {"a": 1}
-    with pytest.raises(ConfigError, match="^invalid character 'x' after top-level value"):
+    with pytest.raises(ConfigError, match=r"^invalid character 'x' after top-level value"):
         read_json('{"a": 1}\n x', "x", strict=False)
-    with pytest.raises(ConfigError, match="^unexpected end of JSON input"):
+    with pytest.raises(ConfigError, match=r"^unexpected end of JSON input"):
         read_json('{"a": 1', "x", strict=False)
     assert read_json(' {"a": 1} \r\n', "x", strict=False) == {"a": 1}
 
@@ -71,12 +71,12 @@ def test_of_duplicate_keys_the_last_wins_and_tables_are_merged() -> None:
 
 
 def test_what_is_no_unicode_is_replaced() -> None:
-    assert read_json('{"a": "x\udc80y"}', "x") == {"a": "x?y"} or read_json('{"a": "x\udc80y"}', "x") == {"a": "x\ufffdy"}
+    assert read_json('{"a": "x\udc80y"}', "x") == {"a": "x\ufffdy"}
     assert read_json(r'{"a\ud800": ["\ud800", "\ud83d\ude00", 1]}', "x") == {"a\ufffd": ["\ufffd", "😀", 1]}
 
 
 def test_nesting_is_bounded() -> None:
-    with pytest.raises(ConfigError, match="^exceeded max depth"):
+    with pytest.raises(ConfigError, match=r"^exceeded max depth"):
         read_json('{"a":' * 100_000, "x")
 
 

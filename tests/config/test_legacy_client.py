@@ -81,7 +81,7 @@ def test_includes_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         read("[common]\nincludes = ./d/*.ini")
     (tmp_path / "d" / "1.ini").write_text("[b]\nx = {{ y }}")
     with pytest.raises(
-        ConfigError, match='^getIncludeContents error: render extra config .*/d/1.ini error: template: frp:2: function "y" not'
+        ConfigError, match=r'^getIncludeContents error: render extra config .*/d/1.ini error: template: frp:2: function "y" not'
     ):
         read("[common]\nincludes = ./d/*.ini")
 
@@ -97,7 +97,7 @@ def test_notices_and_the_ordinary_pipeline(tmp_path: Path) -> None:
     assert [proxy.name for proxy in config.proxies] == ["b"]
     assert config.transport.proxy_url == "http://p"
     path.write_text("[common]\n[a]\ntype = http\n")
-    with pytest.raises(ConfigError, match="^proxy a: subdomain and custom domains should not be both empty\n  in .*: .a..customDomains"):
+    with pytest.raises(ConfigError, match=r"^proxy a: subdomain and custom domains should not be both empty\n  in .*: .a..customDomains"):
         load_client(str(path))
 
 

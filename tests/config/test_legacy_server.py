@@ -29,7 +29,7 @@ def test_dashboard_tls() -> None:
 def test_ports_are_never_opened_by_a_typing_error() -> None:
     assert read("allow_ports = 1-2, 5").allow_ports == (PortsRange(start=1, end=2), PortsRange(single=5))
     assert read("allow_ports =").allow_ports == ()
-    with pytest.raises(ConfigError, match="^parse config error: invalid allow_ports: range number is invalid"):
+    with pytest.raises(ConfigError, match=r"^parse config error: invalid allow_ports: range number is invalid"):
         read("allow_ports = 1-2-3")
 
 

@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ LEGACY_YIELDS = ["bulk_0", "bulk_1", "bulk_2", "bulk_3", "files", "secret", "she
 
 
 @pytest.fixture(autouse=True)
-def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("http_proxy", raising=False)
-    return
 
 
 def load(program: str, path: str | Path, **options: Any) -> Any:

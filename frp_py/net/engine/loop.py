@@ -11,7 +11,8 @@ import itertools
 import os
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Protocol
 
@@ -161,6 +162,23 @@ class Engine:
         return timeouts
 
     # running
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve during the `async with` block, to its very end: a cancelled block can still say goodbye to whom it serves."""
+
+        async def shielded(*, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+            with trio.CancelScope(shield=True) as scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self.run)
+                    task_status.started(scope)
+
+        async with trio.open_nursery() as nursery:
+            scope = await nursery.start(shielded)
+            try:
+                yield
+            finally:
+                scope.cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. What is watched is left as it is then: whoever opened it closes it."""
