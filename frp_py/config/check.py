@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from .client import ClientAuthConfig, ClientConfig, ClientOidcConfig
 from .common import LogConfig, ValueSource, WebServerConfig
@@ -156,6 +155,8 @@ def _client_oidc(oidc: ClientOidcConfig, method: str, allow_unsafe: Collection[s
 def _endpoint_fault(url: str) -> str:
     if not url:
         return "is required"
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         host = parts.hostname

@@ -78,7 +78,10 @@ def _decode(document: Document, cls: type[T], walk: "Callable[[_Walk], Any]", st
                 return config
         except msgspec.ValidationError:
             pass
-        return msgspec.convert(walk(_Walk(document, strict=strict)), cls, dec_hook=_custom)
+        try:
+            return msgspec.convert(walk(_Walk(document, strict=strict)), cls, dec_hook=_custom)
+        except RecursionError:
+            raise ConfigError(f"exceeded max depth\n  in {document.source}") from None
     inner = f"json: cannot unmarshal {_kind(tree)} into Go value of type v1.{raw_name if strict or document.format != 'yaml' else name}"
     raise ConfigError(
         f"{_frame(document, strict)}{inner}\n  in {document.source}: expected keys and values, found {_kind_word(tree)}{document.note}"
@@ -313,10 +316,10 @@ class _Walk:
         kind = key.type
         entries = key.name in ("proxies", "visitors") and cls is ClientConfig
         go = "jsonx.RawMessage" if entries else key.go
-        if not isinstance(item, list):
+        if not isinstance(item, list | tuple):
             self._mismatch(item, cls, path, go_path, "[]" + go, f"a list of {'strings' if kind is str else 'tables'}")
         if entries:
-            return item  # each is read after the common part
+            return list(item)  # each is read after the common part
         result = []
         for i, value in enumerate(item):
             here = (*path[:-1], f"{path[-1]}[{i}]")
@@ -391,7 +394,7 @@ def _kind(item: Any) -> str:
         return "bool"
     if isinstance(item, int | float | Number):
         return "number"
-    return "array" if isinstance(item, list) else "object" if isinstance(item, dict) else "string"
+    return "array" if isinstance(item, list | tuple) else "object" if isinstance(item, dict) else "string"
 
 
 def _kind_word(item: Any) -> str:

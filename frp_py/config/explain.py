@@ -3,7 +3,6 @@
 Only ever used on the way to an error, so nothing here is fast and everything heavy is imported inside.
 """
 
-import json
 from typing import Any
 
 import msgspec
@@ -18,6 +17,8 @@ _SECRET = ("token", "password", "secret", "groupkey", "passwd")
 
 def shown(value: Any, key: str = "") -> str:
     """Return a value as it may stand in an error: short, on one line, and never a secret."""
+    import json
+
     if any(word in key.lower() for word in _SECRET):
         return "what stands there"
     if isinstance(value, list | dict):

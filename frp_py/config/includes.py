@@ -8,12 +8,12 @@ from ..errors import ConfigError
 from .files import errno_text
 
 
-def included_files(entries: Iterable[str]) -> Iterator[str]:
+def included_files(entries: Iterable[str], source: str) -> Iterator[str]:
     """Yield the absolute paths of the files that match, entry by entry, in name order.
 
-    Raises ConfigError when the directory of an entry doesn't exist.
+    Raises ConfigError, naming the file `source`, when the directory of an entry doesn't exist.
     """
-    for entry in entries:
+    for i, entry in enumerate(entries):
         pattern = os.path.abspath(entry)
         directory = os.path.dirname(pattern)
         try:
@@ -22,7 +22,9 @@ def included_files(entries: Iterable[str]) -> Iterator[str]:
                 names = sorted(item.name for item in items if not item.is_dir(follow_symlinks=False))
         except OSError as error:
             operation = "stat" if isinstance(error, FileNotFoundError) else "open"
-            raise ConfigError(f"{operation} {directory}: {errno_text(error)}\n  in includes: {entry!r}") from None
+            raise ConfigError(
+                f"{operation} {directory}: {errno_text(error)}\n  in {source}: includes[{i}] names no directory that exists"
+            ) from None
         # The whole path is the pattern, so a directory whose name looks like one matches nothing.
         expression = pattern_expression(pattern)
         if expression is not None:

@@ -16,6 +16,8 @@ def read_json(text: str, source: str, *, strict: bool = True) -> Any:
     text = _clean(text)
     try:
         value, end = _DECODER.raw_decode(text, start)
+        if "\\u" in text:
+            value = _clean_values(value)
     except json.JSONDecodeError:
         _fail(text, start, source, strict)
     except RecursionError:
@@ -24,7 +26,7 @@ def read_json(text: str, source: str, *, strict: bool = True) -> Any:
         rest = text[end:].lstrip(_SPACE)
         if rest:
             _refuse(f"invalid character {_shown(rest[0])} after top-level value", text, len(text) - len(rest), source)
-    return _clean_values(value) if "\\u" in text else value
+    return value
 
 
 def _integer(literal: str) -> Any:
@@ -76,6 +78,8 @@ def _clean_values(value: Any) -> Any:
 def _fail(text: str, start: int, source: str, strict: bool) -> NoReturn:
     try:
         _Scan(text).value(start)
+    except RecursionError:
+        raise ConfigError(f"exceeded max depth\n  in {source}") from None
     except _Fault as fault:
         reason, pos = fault.args
         if reason:

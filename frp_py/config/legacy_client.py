@@ -29,7 +29,7 @@ def read_client(data: bytes, path: str, environ: Mapping[str, str]) -> tuple[Cli
     tree = _common(ini)
     lines = _check(tree, path)
     if tree.get("includes"):
-        ini = read_ini("\n".join([text, *_included(tree["includes"], environ)]), path)
+        ini = read_ini("\n".join([text, *_included(tree["includes"], path, environ)]), path)
     _expand_ranges(ini, path)
     tree["proxies"], tree["visitors"] = [], []
     for name in ini.sections:
@@ -74,9 +74,9 @@ def _check(tree: dict[str, Any], path: str) -> list[str]:
     return [f"WARNING! {key} is invalid when tls_enable is false" for key, new in files.items() if tls.get(new)]
 
 
-def _included(entries: list[str], environ: Mapping[str, str]) -> list[str]:
+def _included(entries: list[str], source: str, environ: Mapping[str, str]) -> list[str]:
     texts = []
-    for path in included_files(entries):
+    for path in included_files(entries, source):
         text = decoded(read_file(path))
         try:
             texts.append(render(text, path, environ, ranges=False))

@@ -140,7 +140,7 @@ def _with_includes(config: ClientConfig, source: str, strict: bool, environ: Map
     if config.includes:
         from .includes import included_files
 
-        for path in included_files(config.includes):
+        for path in included_files(config.includes, source):
             try:
                 extra = decode_client(parse(read_file(path), path, environ, strict=strict), strict=strict)
             except ConfigError as error:
@@ -207,7 +207,7 @@ def _with_store(path: str, proxies: list[Entry], visitors: list[Entry]) -> tuple
         stored = read_store(path)
     for configured, kept, key in ((proxies, stored[0], "proxies"), (visitors, stored[1], "visitors")):
         by_name = {entry.value.name: entry for entry in configured if entry.value.enabled}
-        by_name |= {value.name: Entry(value, f"{key} {value.name}", path) for value in kept if value.enabled}
+        by_name |= {value.name: Entry(value, f"{key}[{value.name}]", path) for value in kept if value.enabled}
         merged.append(sorted(by_name.values(), key=lambda entry: str(entry.value.name)))
     return merged[0], merged[1]
 

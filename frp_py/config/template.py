@@ -25,11 +25,11 @@ def render(text: str, environ: Mapping[str, str], *, source: str = "the template
     functions = BUILTINS | RANGES if ranges else BUILTINS
     try:
         templates = parse_template(text, functions)
+        return _Run(text, templates, functions, Data(dict(environ)), source).result()
     except TemplateSyntaxError as error:
         raise ConfigError(f"template: frp:{error.line}: {error.reason}\n  in {source}: line {error.line}") from None
     except RecursionError:
         raise ConfigError(f"template: frp:1: nested too deeply\n  in {source}") from None
-    return _Run(text, templates, functions, Data(dict(environ)), source).result()
 
 
 class _Break(Exception):

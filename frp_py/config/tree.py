@@ -8,7 +8,10 @@ from .base import Bandwidth, Section
 
 
 def to_dict(section: Section) -> dict[str, Any]:
-    """Return what a file must say to give this configuration: camelCase keys, without what is a default."""
+    """Return what a file must say to give this configuration: camelCase keys, without what is a default.
+
+    A loaded ClientConfig still names its `includes`, though their entries are in it; drop that key before it is loaded again.
+    """
     kind = getattr(section, "type", None) if section.__struct_config__.tag else None
     tree: dict[str, Any] = {} if kind is None else {"type": kind}
     for field in msgspec.structs.fields(section):

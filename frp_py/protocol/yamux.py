@@ -21,6 +21,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 HEADER = struct.Struct(">III")  # version, type and flags in one word | stream id | length
 HEADER_SIZE = 12
+_pack_into = HEADER.pack_into
+_unpack_from = HEADER.unpack_from
 DATA, WINDOW_UPDATE, PING, GO_AWAY = (kind << 16 for kind in range(4))  # plain ints: an IntFlag costs five times as much a frame
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 
@@ -49,19 +51,26 @@ PullFrom: TypeAlias = Callable[[memoryview], int]
 class Buffers:
     """Output buffers that sessions borrow while they have something to send, so that an idle session holds none."""
 
-    __slots__ = ("_free",)
+    __slots__ = ("_free", "_taken", "scarce")
 
     _KEPT = 16
 
     def __init__(self) -> None:
         self._free: list[memoryview] = []
+        self._taken = 0
+        self.scarce = False
+        """So many are taken that nobody should hold one without using it."""
 
     def take(self) -> memoryview:
         """A buffer of BUFFER_SIZE bytes."""
+        self._taken += 1
+        self.scarce = self._taken > self._KEPT
         return self._free.pop() if self._free else memoryview(bytearray(BUFFER_SIZE))
 
     def give_back(self, buffer: memoryview) -> None:
         """The taker doesn't use `buffer` any more."""
+        self._taken -= 1
+        self.scarce = self._taken > self._KEPT
         if len(self._free) < self._KEPT:
             self._free.append(buffer)
 
@@ -143,10 +152,13 @@ class Stream:
             return BLOCKED
         n = recv_into(view[start : start + room])
         if n:
-            HEADER.pack_into(view, start - HEADER_SIZE, self.flags, self.id, n)
+            _pack_into(view, start - HEADER_SIZE, self.flags, self.id, n)
             self.flags = 0
             session.end = start + n
             self.send_window -= n
+            if not session.awake:
+                session.awake = True
+                session.wake()
         return n
 
     def send(self, data: Buffer) -> int:
@@ -165,11 +177,14 @@ class Stream:
                 self._wait()
                 break
             view[start : start + n] = data if n == total else memoryview(data)[done : done + n]
-            HEADER.pack_into(view, start - HEADER_SIZE, self.flags, self.id, n)
+            _pack_into(view, start - HEADER_SIZE, self.flags, self.id, n)
             self.flags = 0
             session.end = start + n
             self.send_window -= n
             done += n
+        if done and not session.awake:
+            session.awake = True
+            session.wake()
         return done
 
     def finish(self) -> None:
@@ -238,7 +253,7 @@ class Session:
     """One side of a yamux connection.
 
     The driver calls `receive_data` with what came, sends `data_to_send()` and says how much of it went with `sent`. `wake` is called when
-    the buffer gets its first bytes, `flush` when it would be good to send now; both may do nothing.
+    there is something to send, once until `drained`, `flush` when it would be good to send now; both may do nothing.
     `new_stream` makes the object for a stream that the peer opens; None refuses it (RST).
     """
 
@@ -250,6 +265,7 @@ class Session:
         "_left",
         "_new_stream",
         "_next_id",
+        "awake",
         "budget",
         "end",
         "extra",
@@ -287,6 +303,7 @@ class Session:
         self.ping_seen = 0
         self.ticks = 0  # a rough clock that the driver counts up, once a second
         self.max_streams = max_streams
+        self.awake = False  # wake() was called, drained() not yet
         self.wake = wake
         self.flush = flush
         self.budget = budget if budget is not None else Budget()
@@ -335,12 +352,19 @@ class Session:
         self.streams.clear()
         self.unacknowledged.clear()
         self.waiting.clear()
+        self.max_streams = 0  # who lost the session in the midst of `receive_data` gets none from the rest of it
         for stream in streams:
             stream.state |= 7
             self.budget.left += stream._window - INITIAL_WINDOW
+        failure: Exception | None = None
         for stream in streams:
-            stream.broken(reason)
+            try:
+                stream.broken(reason)
+            except Exception as error:
+                failure = error  # the others have to be told all the same
         self._release()
+        if failure is not None:
+            raise failure
 
     # sending
 
@@ -348,7 +372,6 @@ class Session:
         """The buffer that frames are put into, borrowed now."""
         self.view = view = self._buffers.take()
         self.start = self.end = 0
-        self.wake()
         return view
 
     def put(self, word: int, stream_id: int, length: int) -> None:
@@ -356,6 +379,9 @@ class Session:
         view = self.view
         if view is None:
             view = self.take_buffer()
+        if not self.awake:
+            self.awake = True
+            self.wake()
         if not self.extra and self.end + HEADER_SIZE <= BUFFER_SIZE:
             HEADER.pack_into(view, self.end, word, stream_id, length)
             self.end += HEADER_SIZE
@@ -368,10 +394,7 @@ class Session:
     def data_to_send(self) -> memoryview | None:
         """What has to go next; None when there is nothing. A retry after a short write gets at least the same bytes."""
         view = self.view
-        if view is None:
-            return None
-        if self.start == self.end:
-            self._release()  # it was taken for something that did not come
+        if view is None or self.start == self.end:
             return None
         return view[self.start : self.end]
 
@@ -388,11 +411,17 @@ class Session:
             view[:n] = memoryview(self.extra)[:n]
             del self.extra[:n]
             self.end = n
-        else:
+        elif self._buffers.scarce:
+            self._release()
+
+    def rest(self) -> None:
+        """Give the buffer back, if nothing is in it: to be called from time to time."""
+        if self.start == self.end and not self.extra:
             self._release()
 
     def drained(self) -> None:
-        """Nothing waits to be sent any more: streams that found no room may go on."""
+        """All has been sent: streams that found no room may go on, and `wake` is called when there is something again."""
+        self.awake = False
         waiting, self.waiting = self.waiting, []
         for stream in waiting:
             stream._waits = False
@@ -418,10 +447,12 @@ class Session:
             stream = self._current
             if stream is not None and not stream.state & 5:
                 stream.received(data[:pos])
-            if self._fin and pos == left:
-                self._fin = False
-                if stream is not None:
-                    self._finished(stream)
+            if pos == left:
+                self._current = None
+                if self._fin:
+                    self._fin = False
+                    if stream is not None:
+                        self._finished(stream)
         elif self._head:
             missing = HEADER_SIZE - len(self._head)
             self._head += bytes(data[:missing])
@@ -431,7 +462,7 @@ class Session:
             word, stream_id, length = HEADER.unpack(head)
             pos = self._frame(word, stream_id, length, data, missing, end)
         while end - pos >= HEADER_SIZE:
-            word, stream_id, length = HEADER.unpack_from(data, pos)
+            word, stream_id, length = _unpack_from(data, pos)
             pos += HEADER_SIZE
             if word == 0 and (stream := streams.get(stream_id)) is not None and length <= stream.recv_window and not stream.state & 1:
                 # plain data, nearly every frame
@@ -524,6 +555,6 @@ class Session:
         if window > 0xFFFFFFFF:
             raise PeerError(f"yamux stream {stream.id}: a window of {window} bytes is more than the protocol can count")
         stream.send_window = window
-        if stream._waits and window == n:  # it was waiting for just this, not for room in the buffer
+        if stream._waits and window == n and not stream.state & 6:  # it was waiting for just this, not for room in the buffer
             stream._waits = False
             stream.writable()

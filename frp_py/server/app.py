@@ -33,6 +33,7 @@ from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
+    from frp_py.net.engine.relay import Relay
     from frp_py.server.proxies.base import PublicProxy
 
 log = get_logger()
@@ -51,6 +52,8 @@ class Server:
         self.controls = Controls()
         self.clients = Clients()
         self.proxies: dict[str, PublicProxy] = {}
+        self.users: set[Relay] = set()
+        """They outlive the session that they came by."""
         self.tcp_ports = PortBook(config.allow_ports)
         self.lobby = Lobby()
         self.strangers = self.engine.timeouts(_STAGE)
@@ -93,9 +96,9 @@ class Server:
         for control in self.controls.all():
             for proxy in control.proxies.values():
                 proxy.close()
-            for relay in list(control.users):
-                relay.abort()
             control.close("server is shutting down")
+        for relay in list(self.users):
+            relay.abort()
         for caller in list(self.callers):
             caller.close()
 

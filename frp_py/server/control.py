@@ -19,7 +19,6 @@ from frp_py.server.proxies import KINDS, KNOWN
 from frp_py.server.work import Direct, Source, WorkPool
 
 if TYPE_CHECKING:
-    from frp_py.net.engine.relay import Relay
     from frp_py.net.engine.stream import EndStream
     from frp_py.protocol.wire import Wire
     from frp_py.server.app import Server
@@ -48,7 +47,9 @@ class Control:
         self.wire_name = reception.wire_name
         self.log = get_logger(run_id)
         self.proxies: dict[str, PublicProxy] = {}
-        self.users: set[Relay] = set()
+        self.connections = 0
+        self.traffic_in = 0
+        self.traffic_out = 0
         self.is_running = False
         self.ended = trio.Event()
         """Everything it had is given back."""
@@ -225,9 +226,6 @@ class Control:
         make = KINDS.get(kind)
         if make is None:
             raise Refused(f"proxy type {kind} is not supported yet" if kind in KNOWN else f"unknown proxy type: {kind}")
-        for feature, wanted in (("group", wish.group), ("bandwidth_limit_mode server", wish.bandwidth_limit_mode == "server")):
-            if wanted:
-                raise Refused(f"{feature} is not supported yet")
         mine = self.proxies.get(wish.proxy_name)
         if mine is not None and mine.wish == wish:
             return mine.remote_address  # asked again because the answer took too long

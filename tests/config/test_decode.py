@@ -194,7 +194,8 @@ def test_spellings() -> None:
 def test_nulls_are_defaults() -> None:
     loaded = client(
         """{"user": null, "transport": null, "loginFailExit": null, "start": null, "metadatas": {"a": null}, "auth": {"tokenSource": null},
-        "webServer": {"tls": null}, "proxies": [{"type": "tcp", "plugin": null, "enabled": null, "healthCheck": {"httpHeaders": [null]}}]}""",
+        "webServer": {"tls": null},
+        "proxies": [{"type": "tcp", "plugin": null, "enabled": null, "healthCheck": {"httpHeaders": [null]}}]}""",
         "x.json",
     )
     assert (loaded.user, loaded.transport.tcp_mux, loaded.login_fail_exit, loaded.start, loaded.metadatas) == (

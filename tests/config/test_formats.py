@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frp_py.config.decode import decode_client
 from frp_py.config.formats import parse, parse_text
 from frp_py.errors import ConfigError
 
@@ -81,6 +82,23 @@ def test_templates_are_rendered_first_and_only_when_there_are_any() -> None:
     assert parse(b"a = 1 # }}", "x.toml", {}).tree == {"a": 1}
     with pytest.raises(ConfigError, match=r"^template: frp:1: unclosed action\n  in x\.toml: line 1$"):
         parse(b"# {{", "x.toml", {})
+
+
+@pytest.mark.parametrize("depth", [600, 100_000])
+@pytest.mark.parametrize(
+    ("name", "start", "nested", "end"),
+    [
+        ("x.toml", "a=", "[", "]"),
+        ("x.toml", "[a", ".a", ""),
+        ("x.json", "", '{"a":', "}"),
+        ("x.yaml", "", "[", "]"),
+        ("x.yaml", "", "- ", ""),
+    ],
+)
+def test_deep_nesting_is_an_error(name: str, start: str, nested: str, end: str, depth: int) -> None:
+    for closing in ("", end):
+        with pytest.raises(ConfigError):
+            decode_client(parse_text(start + nested * depth + closing * depth, name))
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_a_stored_entry_is_checked() -> None:
     Path("s.json").write_text('{"proxies": [{"name": "a", "type": "http"}]}')
     text, where = failure('store.path = "s.json"', store=True)
     assert text == "proxy a: subdomain and custom domains should not be both empty"
-    assert where.endswith("s.json: proxies a.customDomains or subdomain must be given")
+    assert where.endswith("s.json: proxies[a].customDomains or subdomain must be given")
     Path("s.json").unlink()
     assert client('store.path = "s.json"', store=True).proxies == ()
 
@@ -361,3 +362,15 @@ def test_everything_is_imported_on_demand() -> None:
     assert set(found) <= {"json"}
     with pytest.raises(AttributeError):
         _ = config.nothing
+
+
+@pytest.mark.parametrize("spelling", ["localPort", "LocalPort"])
+def test_two_thousand_proxies_load_quickly(spelling: str) -> None:
+    entry = '[[proxies]]\nname="p{0}"\ntype="tcp"\n{1}={0}\nremotePort={0}\ntransport.useEncryption=true\ntransport.bandwidthLimit="1MB"\n'
+    text = "".join(entry.format(i, spelling) for i in range(2000))
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        assert len(client(text).proxies) == 2000
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.3

@@ -150,6 +150,7 @@ ERRORS = [
     ("{{ call 1 }}", None),
     ('{{ slice "abc" 2 1 }}', None),
     ('{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}', None),
+    ('{{ define "x" }}' + "{{ if 1 }}" * 20 + '{{ template "x" }}' + "{{ end }}" * 21 + '{{ template "x" }}', None),
     ("{{ range 1000000000 }}0123456789012345678901234567890123456789{{ end }}", None),
     ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", None),
     ('{{ parseNumberRange "1-99999999999" }}', None),

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from tests.support.programs import World, connect, eventually, exchange, receive_all, receive_exactly, reset
+from tests.support.programs import World, connect, eventually, exchange, free_port, proxy, receive_all, receive_exactly, reset
 
 NO_MUX = "transport.tcpMux = false\n"
 PLAIN = "transport.tls.enable = false\n"
@@ -41,6 +41,11 @@ def end_first(connection: socket.socket) -> None:
     connection.sendall(BIG)
     connection.shutdown(socket.SHUT_WR)
     heard.append(receive_all(connection))
+
+
+def send_and_end(sock: socket.socket, data: bytes) -> None:
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
 
 
 heard: list[bytes] = []
@@ -79,7 +84,7 @@ def test_bytes_both_ways_at_once_arrive_unchanged(world: World, way: str) -> Non
     tunnel = world.tunnel(service.port, server=server, client=client, proxy_extra=extra)
     data = BIG * 5
     with connect(tunnel.port, 20) as user:
-        sender = threading.Thread(target=lambda: (user.sendall(data), user.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=send_and_end, args=(user, data))
         sender.start()
         assert receive_all(user) == data
         sender.join()
@@ -125,14 +130,11 @@ def test_a_service_that_resets_is_a_reset_for_its_user_and_for_nobody_else(world
 
 
 def test_a_user_who_does_not_read_stops_nobody_else(world: World) -> None:
-    service = world.service(lambda connection: [connection.sendall(BIG) for _ in range(30)] and None)
+    service = world.service(lambda connection: connection.sendall(BIG * 30))
     echo = world.service()
     tunnel = world.tunnel(service.port)
-    frps_port = int(tunnel.server.config_path.read_text().split("bindPort = ")[1].split()[0])
-    from tests.support.programs import free_port, proxy
-
     other_port = free_port()
-    other = world.frpc(frps_port, "", proxy("other", service.port, free_port()) + proxy("echo", echo.port, other_port))
+    other = world.frpc(tunnel.server_port, "", proxy("other", service.port, free_port()) + proxy("echo", echo.port, other_port))
     other.wait_for("[echo] start proxy success")
     lazy = [connect(tunnel.port) for _ in range(5)]
     eventually(lambda: service.connections == 5, "they are served")

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from frp_py.protocol import cfb
+from frp_py.protocol.cfb import Cfb
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
 from tests.protocol.helpers import CUTS, VECTORS, pieces
 
@@ -64,6 +66,51 @@ def test_any_cut_gives_the_same_bytes(plain: bytes, writes: list[int], reads: li
 def test_every_kind_of_buffer(kind: type[bytes]) -> None:
     wire = Encryptor(KEY, IV).update(kind(b"hello"))
     assert Decryptor(KEY).update(kind(wire)) == b"hello"
+
+
+@pytest.fixture
+def _without_cryptography(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has not imported it yet."""
+    monkeypatch.delitem(sys.modules, "cryptography", raising=False)
+
+
+@pytest.mark.usefixtures("_without_cryptography")
+@pytest.mark.parametrize("available", [True, False])
+def test_a_light_stream_is_the_same_stream(available: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Cfb] = []
+    works = available and cfb.available()
+
+    def make(key: bytes, iv: bytes, *, encrypt: bool) -> Cfb:
+        made.append(Cfb(key, iv, encrypt=encrypt))
+        return made[-1]
+
+    monkeypatch.setattr(cfb, "available", lambda: works)
+    monkeypatch.setattr(cfb, "Cfb", make)
+    wire = Encryptor(KEY, IV, light=True).update(b"hello")
+    decryptor = Decryptor(KEY, light=True)
+    assert wire == Encryptor(KEY, IV).update(b"hello")
+    assert b"".join(map(decryptor.update, pieces(wire, [1, 16]))) == b"hello"
+    assert len(made) == (2 if works else 0)
+
+
+@pytest.mark.usefixtures("_without_cryptography")
+def test_a_refusal_of_openssl_leaves_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: bytes, encrypt: bool) -> None:
+        raise RuntimeError("FIPS")
+
+    monkeypatch.setattr(cfb, "available", lambda: True)
+    monkeypatch.setattr(cfb, "Cfb", refuse)
+    assert Encryptor(KEY, IV, light=True).update(b"hello") == Encryptor(KEY, IV).update(b"hello")
+
+
+def test_a_process_with_light_streams_only_does_without_cryptography() -> None:
+    if not cfb.available():
+        pytest.skip("the OpenSSL of ssl can't be reached here")
+    code = (
+        "import sys; from frp_py.protocol.cipher import *; wire = Encryptor(bytes(16), bytes(16), light=True).update(b'x'); "
+        "sys.exit(Decryptor(bytes(16), light=True).update(wire) != b'x' or 'cryptography' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_importing_costs_no_cryptography() -> None:

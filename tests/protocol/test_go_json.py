@@ -47,6 +47,7 @@ def test_text_that_is_no_utf8_is_replaced_when_written() -> None:
         (b'{"User":"a","user":"b"}', Login(user="b")),
         (b'{"user":"b","User":"a"}', Login(user="a")),
         (b'{"user":"a","user":"b"}', Login(user="b")),
+        (b'{"user":"a","USER":null}', Login()),
         (b'{"bogus":{"deep":[1.5,null,{}]},"user":"a"}', Login(user="a")),
         (b'{"user":null,"timestamp":null,"metas":null,"client_spec":null,"features":null}', Login()),
         (b'{"metas":{"a":null,"A":"x"},"Features":["p",null]}', Login(metas={"a": "", "A": "x"}, features=("p", ""))),

@@ -351,6 +351,8 @@ class Tunnel:
     client: Program
     port: int
     """Where users come."""
+    server_port: int
+    """Where clients come."""
 
 
 def proxy(name: str, local_port: int, remote_port: int, extra: str = "") -> str:
@@ -394,7 +396,8 @@ class World:
 
     def frpc(self, server_port: int, extra: str = "", proxies: str = "") -> Program:
         """A client that is being started."""
-        config = f'serverAddr = "{HOST}"\nserverPort = {server_port}\nauth.token = "{TOKEN}"\nlog.disablePrintColor = true\n{extra}\n{proxies}'
+        common = f'serverAddr = "{HOST}"\nserverPort = {server_port}\nauth.token = "{TOKEN}"\nlog.disablePrintColor = true\n'
+        config = f"{common}{extra}\n{proxies}"
         return self.start("client", config)
 
     def tunnel(self, local_port: int, *, server: str = "", client: str = "", proxy_extra: str = "") -> Tunnel:
@@ -403,7 +406,7 @@ class World:
         port = free_port()
         frpc = self.frpc(server_port, client, proxy("it", local_port, port, proxy_extra))
         frpc.wait_for("[it] start proxy success")
-        return Tunnel(frps, frpc, port)
+        return Tunnel(frps, frpc, port, server_port)
 
     def close(self) -> None:
         """Stop everything; the programs must end well."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+import trio
+
 from frp_py.client.phase import Phase, Signal, after
 from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.cipher import derive_key
 from frp_py.protocol.messages import NewProxy, StartWorkConn
+from frp_py.protocol.pace import Bucket
+from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
     from frp_py.client.session import Session
@@ -38,6 +42,12 @@ class LocalSide:
         self.asked_at = 0.0
         self.error = ""
         self.remote_address = ""
+        self.healthy = True
+        """As far as is known; one that isn't doesn't ask for users."""
+        transport = config.transport
+        limited = transport.bandwidth_limit and transport.bandwidth_limit_mode == "client"
+        self.limit = Bucket(transport.bandwidth_limit.bytes_per_second, trio.current_time()) if limited else None
+        """What all its users share, when it is the client that limits."""
 
     def signal(self, signal: Signal) -> None:
         """Something happened to it."""
@@ -62,38 +72,69 @@ class LocalSide:
 
     def serve(self, work: Holder, start: StartWorkConn) -> None:
         """A user has come; `work` is his connection."""
-        Errand(self, work)
+        Errand(self, work, start)
 
     def join(self, local: End, work: Holder) -> None:
         """Join a user to the local service."""
-        session, transport = self.session, self.config.transport
-        key = derive_key(session.token) if transport.use_encryption else None
-        end = wrapped(session.engine, work, key=key, compress=transport.use_compression)
+        session = self.session
         users = session.users
-        relay = Relay(session.engine, local, end, half_close=session.half_close, on_done=users.discard)
+        relay = Relay(session.engine, local, self.application_end(work), half_close=session.half_close, on_done=users.discard)
         users.add(relay)
         work.hand_over()
         relay.start()
+
+    def application_end(self, work: Holder) -> End:
+        """A work connection as the application's bytes see it (behaviour.md 2.2)."""
+        session, transport = self.session, self.config.transport
+        key = derive_key(session.token) if transport.use_encryption else None
+        return wrapped(session.engine, work, key=key, compress=transport.use_compression, wire_limit=self.limit)
+
+    def proxy_header(self, start: StartWorkConn) -> bytes:
+        """What the local service is told of its user, before any payload (behaviour.md 6.2). Raises NoHeaderError."""
+        version = self.config.transport.proxy_protocol_version
+        if not version or not start.src_addr or not start.src_port:
+            return b""
+        return header(version, (start.src_addr, start.src_port), (start.dst_addr or "127.0.0.1", start.dst_port))
 
 
 class Errand:
     """A user's connection while the local service is being reached."""
 
-    __slots__ = ("_proxy", "_work")
+    __slots__ = ("_proxy", "_start", "_work")
 
-    def __init__(self, proxy: LocalSide, work: Holder) -> None:
+    def __init__(self, proxy: LocalSide, work: Holder, start: StartWorkConn) -> None:
         self._proxy = proxy
         self._work = work
+        self._start = start
         config = proxy.config
         proxy.session.dialer.dial(config.local_ip, config.local_port, self._connected, self._failed)
 
     def _connected(self, sock: socket.socket) -> None:
-        if self._work.is_lost:
+        proxy, work = self._proxy, self._work
+        if work.is_lost:
             sock.close()
             return
-        engine = self._proxy.session.engine
-        nobody = Drop(engine)
-        self._proxy.join(SocketEnd(engine, sock, nobody, self._work), self._work)
+        engine = proxy.session.engine
+        local = SocketEnd(engine, sock, Drop(engine), work)
+        if proxy.config.transport.proxy_protocol_version and not self._introduced(local):
+            local.close()
+            work.end.abort()
+            return
+        proxy.join(local, work)
+
+    def _introduced(self, local: SocketEnd) -> bool:
+        """Whether the service was told who comes, if it can be told."""
+        reason = "connection lost"
+        try:
+            if introduction := self._proxy.proxy_header(self._start):
+                local.feed(memoryview(introduction))
+        except NoHeaderError as error:
+            reason = str(error)
+        else:
+            if not self._work.is_lost:
+                return True
+        self._proxy.log.error("write proxy protocol header to local conn error: %s", reason)
+        return False
 
     def _failed(self, reason: str) -> None:
         config = self._proxy.config

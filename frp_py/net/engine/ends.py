@@ -8,6 +8,7 @@ So whoever doesn't read stops just the one who sends to him.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import struct
@@ -21,6 +22,9 @@ from frp_py.protocol.yamux import BLOCKED, PullFrom
 
 if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
+
+_EOF_IS_RESET = hasattr(ssl, "OP_IGNORE_UNEXPECTED_EOF")
+"""With that option of OpenSSL 3 a FIN reads as the end, so that an unexpected one is RST, for which Python has no other word."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
 
@@ -328,7 +332,11 @@ class TlsEnd(SocketEnd):
             return self._tls.recv_into(room)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
+            return 0
+        except ssl.SSLEOFError:
+            if _EOF_IS_RESET:
+                raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer") from None
             return 0
 
     def _send_records(self, data: memoryview) -> int:
@@ -351,12 +359,13 @@ class TlsEnd(SocketEnd):
         self.engine.soon(self._read)
 
     def _say_end(self) -> None:
+        """Say it by FIN: `unwrap` would say it by close_notify, and lose a record of the peer's that is still on its way."""
         try:
-            self._tls.unwrap()
-        except (OSError, ValueError):
-            pass  # close_notify went out; the other side's is not waited for
-        if self._open:
-            self.owner.flushed(self)
+            socket.socket.shutdown(self._tls, socket.SHUT_WR)
+        except OSError as error:
+            self._break(error)
+            return
+        self.owner.flushed(self)
 
 
 def socket_end(engine: Engine, sock: socket.socket, sink: Sink, owner: Owner) -> SocketEnd:

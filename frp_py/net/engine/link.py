@@ -26,6 +26,7 @@ _HELD = yamux.HELD
 _PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
 _ACK = 75  # s to accept a stream
 _CLOSE = 300  # s to finish a stream that we have closed
+_FULL_RECORD = 16000  # bytes; TLS records that carry much have a little over that
 _READ_TURN = 1 << 20  # bytes taken from one link before others get their turn
 
 
@@ -58,7 +59,9 @@ class MuxEnd(Stream):
         n = len(data)
         self.received_total += n
         kept = self.sink.feed(data)
-        if kept < n:
+        if not kept and (owed := self._owed + n) < self._window >> 1:
+            self._owed = owed  # as `consumed` does, nearly every time
+        elif kept < n:
             self.consumed(n - kept, keeps_up=not kept)
 
     def finished(self) -> None:
@@ -217,6 +220,7 @@ class MuxLink:
         self._sock = sock
         self._fd = sock.fileno()
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._send: Callable[[memoryview], int] = sock.write if isinstance(sock, ssl.SSLSocket) else sock.send
         self._keepalive = keepalive
         self._quiet = 0  # s since the last ping was answered, or -s since it was asked
         self._on_lost = on_lost
@@ -288,15 +292,16 @@ class MuxLink:
     def _read_records(self, tls: ssl.SSLSocket, room: memoryview) -> tuple[int, bool]:
         """Fill `room` with what is there: as many bytes as came, and whether that was all for now."""
         got, size = 0, len(room)
-        read = tls.recv_into
+        read: Callable[[int, memoryview], int] = tls.read  # type: ignore[assignment]
         try:
             while got < size:
-                n = read(room[got:])
+                n = read(size - got, room[got:] if got else room)
                 if n == 0:
                     raise ssl.SSLZeroReturnError(0, "closed")
                 got += n
-                if n < 16000 and not tls.pending():
-                    return got, True  # the peer's record was not full, so there will hardly be another: epoll tells if there is
+                if n < _FULL_RECORD and got < size:
+                    # The peer's record was not full, so there will hardly be another. If there is, it is still in the socket: epoll tells.
+                    return got, True
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return got, True
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -313,16 +318,9 @@ class MuxLink:
         if self._blocked or not self._open:
             return
         try:
-            if self._tls is None:
-                while (data := session.data_to_send()) is not None:
-                    n = self._sock.send(data)
-                    session.sent(n)
-                    if n < len(data):
-                        raise BlockingIOError
-            else:
-                send = self._tls.send
-                while (data := session.data_to_send()) is not None:
-                    session.sent(send(data))
+            send = self._send
+            while (view := session.view) is not None and session.start < session.end:
+                session.sent(send(view[session.start : session.end]))
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             self._blocked = True
             self.engine.change(self._fd, READ | WRITE)
@@ -333,8 +331,7 @@ class MuxLink:
             self._blocked = True
             self.engine.soon(lambda: self._lose(reason))
             return
-        if session.waiting:
-            session.drained()
+        session.drained()
 
     def _look_at_overflow(self) -> None:
         if self.session.overflowed:
@@ -343,6 +340,7 @@ class MuxLink:
     def _tick(self) -> None:
         session = self.session
         session.ticks += 1
+        session.rest()
         try:
             if self._keepalive > 0:
                 self._quiet += 1

@@ -214,7 +214,8 @@ class Engine:
                         except Exception:
                             log.exception("bug in the handler of descriptor %d", fd)
                             self.unwatch(fd)
-                self.finish_batch()
+                if self._flushes or self._soon or self._graves:
+                    self.finish_batch()
                 if self.tasks_wait or perf_counter() > until:
                     break
                 linger = 0.0 if self._soon else _LINGER
@@ -226,12 +227,16 @@ class Engine:
 
     def finish_batch(self) -> None:
         """Do what was put off until now: callbacks, flushes, closing."""
-        for _ in range(len(self._soon)):
-            self._guard(self._soon.popleft())
+        if self._soon:
+            for _ in range(len(self._soon)):
+                self._guard(self._soon.popleft())
         while self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
-                self._guard(flush)
+                try:
+                    flush()
+                except Exception:
+                    log.exception("bug in %r", flush)
         if self._graves:
             graves, self._graves = self._graves, []
             for sock in graves:

@@ -1,4 +1,4 @@
-"""Ends whose bytes are changed on the way: encryption, compression (wire.md 5.5)."""
+"""Ends whose bytes are changed on the way: encryption, compression (wire.md 5.5), and limits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
+from frp_py.net.engine.pace import PacedEnd
 from frp_py.protocol.cipher import Decryptor, Encryptor
 from frp_py.protocol.snappy import Compressor, Decompressor
 from frp_py.protocol.yamux import BLOCKED, PullFrom
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
     from frp_py.net.engine.stream import Holder
+    from frp_py.protocol.pace import Bucket
 
 log = get_logger()
 
@@ -35,15 +37,31 @@ class TransformedEnd:
     `outward` are applied, in order, to what is sent, `inward` to what is received.
     """
 
-    __slots__ = ("_broken", "_inner", "_inward", "_kept", "_outward", "_owed", "_scratch", "owner", "received_total", "sent_total", "sink")
+    __slots__ = (
+        "_broken",
+        "_inner",
+        "_inward",
+        "_kept",
+        "_outward",
+        "_owed",
+        "_scratch",
+        "_unsent",
+        "owner",
+        "received_total",
+        "sent_total",
+        "sink",
+    )
 
-    def __init__(self, engine: Engine, inner: End, outward: Sequence[Transform], inward: Sequence[Transform], sink: Sink, owner: Owner) -> None:
+    def __init__(
+        self, engine: Engine, inner: End, outward: Sequence[Transform], inward: Sequence[Transform], sink: Sink, owner: Owner
+    ) -> None:
         self._scratch = engine.scratch[:_READ]
         self._inner = inner
         self._outward = outward
         self._inward = inward
         self._kept = 0  # bytes of what was received that the sink keeps
         self._owed = 0  # bytes of `inner` that they came from
+        self._unsent = 0  # bytes taken that `inner` keeps, as what they became
         self._broken = False
         self.sink = sink
         self.owner = owner
@@ -74,7 +92,10 @@ class TransformedEnd:
         changed: bytes | bytearray | memoryview = data
         for transform in self._outward:
             changed = transform.update(changed)
-        return len(data) if changed and self._inner.feed(memoryview(changed)) else 0
+        if not changed or not self._inner.feed(memoryview(changed)):
+            return 0
+        self._unsent += len(data)
+        return len(data)
 
     def start(self) -> None:
         """Begin to receive, or go on."""
@@ -147,7 +168,8 @@ class TransformedEnd:
     def drained(self, end: End, n: int) -> None:
         """What was kept has gone."""
         if not self._inner.kept:
-            self.owner.drained(self, n)
+            unsent, self._unsent = self._unsent, 0
+            self.owner.drained(self, unsent)
 
     def flushed(self, end: End) -> None:
         """All was sent, and the end said."""
@@ -183,16 +205,26 @@ class _Inward:
         return self._outer.arrived(data)
 
 
-def wrapped(engine: Engine, work: Holder, *, key: bytes | None, compress: bool) -> End:
-    """The held end as application bytes see it: compressed, then encrypted with `key` (wire.md 5.5), or itself when neither is asked for."""
-    if key is None and not compress:
-        return work.end
-    outward: list[Transform] = []
-    inward: list[Transform] = []
-    if compress:
-        outward.append(Compressor())
-        inward.append(Decompressor())
-    if key is not None:
-        outward.append(Encryptor(key, os.urandom(16)))
-        inward.insert(0, Decryptor(key))
-    return TransformedEnd(engine, work.end, outward, inward, work, work)
+def wrapped(
+    engine: Engine, work: Holder, *, key: bytes | None, compress: bool, wire_limit: Bucket | None = None, limit: Bucket | None = None
+) -> End:
+    """The held end as application bytes see it, or itself when nothing is done to them.
+
+    They are limited, compressed, encrypted with `key` (wire.md 5.5) and then limited on the wire (behaviour.md 2.2).
+    """
+    end = work.end
+    if wire_limit is not None:
+        end = PacedEnd(engine, end, wire_limit, work, work)
+    if key is not None or compress:
+        outward: list[Transform] = []
+        inward: list[Transform] = []
+        if compress:
+            outward.append(Compressor())
+            inward.append(Decompressor())
+        if key is not None:
+            outward.append(Encryptor(key, os.urandom(16)))
+            inward.insert(0, Decryptor(key))
+        end = TransformedEnd(engine, end, outward, inward, work, work)
+    if limit is not None:
+        end = PacedEnd(engine, end, limit, work, work)
+    return end

@@ -127,13 +127,13 @@ def _secret_file(content: bytes) -> Iterator[str]:
 
 def wrap_server(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
     """The TLS side of an accepted socket, before its handshake."""
-    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True)
+    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False)
 
 
 def wrap_client(context: ssl.SSLContext, sock: socket.socket, name: str) -> ssl.SSLSocket:
     """The TLS side of a connected socket, before its handshake; `name` is sent as SNI unless it is an address."""
     return context.wrap_socket(
-        sock, server_hostname=_sni(name, context.check_hostname), do_handshake_on_connect=False, suppress_ragged_eofs=True
+        sock, server_hostname=_sni(name, context.check_hostname), do_handshake_on_connect=False, suppress_ragged_eofs=False
     )
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import trio
+
+from frp_py.config.base import Bandwidth
+from frp_py.errors import Refused
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.cipher import derive_key
+from frp_py.protocol.pace import Bucket
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End
@@ -35,6 +40,8 @@ class PublicProxy:
         self.kind = wish.proxy_type or "tcp"
         self.log = control.log.with_prefix(self.name)
         self.remote_address = ""
+        self.limit = _limit(wish)
+        """What all its users share, when it is the server that limits."""
         self.connections = 0
         self.traffic_in = 0
         self.traffic_out = 0
@@ -49,16 +56,48 @@ class PublicProxy:
     def join(self, user: End, work: Holder) -> None:
         """Join a user to his work connection, on which StartWorkConn has been sent."""
         control = self.control
-        key = derive_key(control.token) if self.wish.use_encryption else None
-        end = wrapped(control.engine, work, key=key, compress=self.wish.use_compression)
-        relay = Relay(control.engine, user, end, half_close=control.half_close, on_done=self._left)
-        control.users.add(relay)
-        self.connections += 1
+        relay = Relay(control.engine, user, self.application_end(work), half_close=control.half_close, on_done=self._left)
+        control.server.users.add(relay)
+        self.count_open()
         work.hand_over()
         relay.start()
 
     def _left(self, relay: Relay) -> None:
-        self.control.users.discard(relay)
+        self.control.server.users.discard(relay)
+        self.count_closed()
+        self.count(relay.a.received_total, relay.a.sent_total)
+
+    def application_end(self, work: Holder) -> End:
+        """A work connection as the application's bytes see it (behaviour.md 2.2)."""
+        control, wish = self.control, self.wish
+        key = derive_key(control.token) if wish.use_encryption else None
+        return wrapped(control.engine, work, key=key, compress=wish.use_compression, limit=self.limit)
+
+    # accounting (behaviour.md 14.1), for the proxy and for its client
+
+    def count_open(self) -> None:
+        """One connection more."""
+        self.connections += 1
+        self.control.connections += 1
+
+    def count_closed(self) -> None:
+        """One connection less."""
         self.connections -= 1
-        self.traffic_in += relay.a.received_total
-        self.traffic_out += relay.a.sent_total
+        self.control.connections -= 1
+
+    def count(self, to_client: int, to_user: int) -> None:
+        """So many bytes went each way."""
+        self.traffic_in += to_client
+        self.traffic_out += to_user
+        self.control.traffic_in += to_client
+        self.control.traffic_out += to_user
+
+
+def _limit(wish: NewProxy) -> Bucket | None:
+    if not wish.bandwidth_limit or wish.bandwidth_limit_mode != "server":
+        return None
+    try:
+        rate = Bandwidth(wish.bandwidth_limit)
+    except ValueError as error:
+        raise Refused(f"parse bandwidth limit error: {error}") from None
+    return Bucket(rate.bytes_per_second, trio.current_time()) if rate else None

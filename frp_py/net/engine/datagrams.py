@@ -1,0 +1,588 @@
+"""Datagrams through links: the port where users send to, and the sockets towards a local service (wire.md 8).
+
+A flood costs whoever sends it: sockets are read a few datagrams at a time, and what a link doesn't take at once is dropped above a bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from frp_py.errors import PeerError
+from frp_py.log import Logger
+from frp_py.net.engine.loop import READ
+from frp_py.protocol.datagrams import PACK, PING, PacketReader, tail_of
+from frp_py.protocol.messages import Message, Ping, UDPAddress
+from frp_py.protocol.yamux import PullFrom
+
+if TYPE_CHECKING:
+    from frp_py.net.engine.ends import End
+    from frp_py.net.engine.loop import Engine
+
+_BATCH = 32  # datagrams taken from a socket before others get their turn
+_QUEUE = 1024  # datagrams that wait for a work connection
+_BACKLOG = 2 << 20  # bytes that a link connection may owe; 1024 datagrams of the default size
+_SILENCE = 60  # s without any message, and the user's side gives a link connection up
+_PING = 30  # s
+_IDLE = 30  # s without traffic, and a local socket is closed
+_KNOWN = 8192  # users whose addresses are kept ready
+_RECEIVE_BUFFER = 4 << 20  # asked for; the system has its own limit
+
+
+def udp_socket(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket; no host, or `::`, takes both families. Raises OSError."""
+    family, kind, proto, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host in ("", "::") else 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        sock.bind(address)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class PacketStream:
+    """The packet stream on one end, which it owns; `on_lost(reason)` is called once, unless `close` is."""
+
+    __slots__ = ("_on_lost", "_on_packets", "_open", "_reader", "_room", "end", "quiet")
+
+    kept = 0
+
+    def __init__(
+        self,
+        engine: Engine,
+        end: End,
+        reader: PacketReader[Any],
+        on_packets: Callable[[list[tuple[Any, bytes]]], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self.end = end
+        self.quiet = 0
+        """For the user of it to count up; 0 whenever something comes."""
+        self._room = engine.scratch[: 64 * 1024]
+        self._reader = reader
+        self._on_packets = on_packets
+        self._on_lost = on_lost
+        self._open = True
+        end.sink = end.owner = self
+        end.start()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes now had better be dropped."""
+        return self.end.kept > _BACKLOG
+
+    def send(self, frames: bytes) -> None:
+        """Send whole frames."""
+        if self._open:
+            self.end.feed(memoryview(frames))
+
+    def close(self) -> None:
+        """Close the end."""
+        if self._open:
+            self._open = False
+            self.end.close()
+
+    # as the sink of the end
+
+    def pull(self, recv_into: PullFrom) -> int:
+        """Receive, and take what came."""
+        n = recv_into(self._room)
+        if n:
+            self.feed(self._room[:n])
+        return n
+
+    def feed(self, data: memoryview) -> int:
+        """Take what came; nothing is kept."""
+        self.quiet = 0
+        if self._open:
+            try:
+                packets = self._reader.receive_data(data)
+            except PeerError as error:
+                self._lose(str(error), self.end.abort)
+            else:
+                if packets:
+                    self._on_packets(packets)
+        return 0
+
+    # as its owner
+
+    def ended(self, end: End) -> None:
+        """The other side has finished."""
+        self._lose("closed by the other side", self.end.close)
+
+    def broke(self, end: End, reason: str) -> None:
+        """It is lost."""
+        self._lose(reason, lambda: None)
+
+    def drained(self, end: End, n: int) -> None:
+        """Nobody waits for that: datagrams are dropped."""
+
+    def flushed(self, end: End) -> None:
+        """Nothing was finished."""
+
+    def give_up(self, reason: str) -> None:
+        """Close it as if it had been lost."""
+        self._lose(reason, self.end.close)
+
+    def _lose(self, reason: str, close: Callable[[], None]) -> None:
+        if self._open:
+            self._open = False
+            close()
+            self._on_lost(reason)
+
+
+class UserPort:
+    """A UDP socket that users send to, and at most one packet stream at a time that carries what they say.
+
+    `need()` is called when there is something to carry and no stream; `attach` gives it one. `on_lost(reason)`: it is gone again.
+    `count(n, m)`: n bytes of content were handed to the link, m to users.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        *,
+        wire: str,
+        packet_size: int,
+        log: Logger,
+        need: Callable[[], None],
+        on_lost: Callable[[str], None],
+        count: Callable[[int, int], None],
+    ) -> None:
+        self.dropped = 0
+        """Datagrams from users for which there was no room."""
+        self.stream: PacketStream | None = None
+        self._engine = engine
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._is_v6 = sock.family == socket.AF_INET6
+        self._recvfrom = sock.recvfrom
+        self._sendto = sock.sendto
+        self._wire = wire
+        self._pack = PACK[wire]
+        self._size = packet_size
+        self._log = log
+        self._need = need
+        self._on_lost = on_lost
+        self._count = count
+        self._tails: dict[Any, bytes] = {}  # of users' addresses
+        self._addresses: dict[bytes, Any] = {}  # of tails
+        self._queue: list[bytes] = []
+        self._queued = 0  # bytes of content in it
+        self._ticks = 0
+        self._open = True
+        engine.watch(self._fd, READ, self._on_event)
+        engine.each_second(self._tick)
+
+    def attach(self, end: End) -> None:
+        """Carry the datagrams over `end`, whose owner this becomes; those that waited go first."""
+        reader = PacketReader(self._wire, self._addresses, self._meet)
+        self.stream = PacketStream(self._engine, end, reader, self._to_users, self._lost)
+        if self._queue:
+            self.stream.send(b"".join(self._queue))
+            self._count(self._queued, 0)
+            self.forget_waiting()
+
+    def forget_waiting(self) -> None:
+        """Drop the datagrams that wait for a stream."""
+        self._queue.clear()
+        self._queued = 0
+
+    def close(self) -> None:
+        """Close socket and stream; the port is free at once."""
+        if self._open:
+            self._open = False
+            self._engine.not_each_second(self._tick)
+            self._engine.unwatch(self._fd)
+            self._sock.close()
+            if self.stream is not None:
+                self.stream.close()
+                self.stream = None
+
+    # from users
+
+    def _on_event(self, events: int) -> None:
+        recvfrom, tails, pack, size = self._recvfrom, self._tails, self._pack, self._size
+        frames: list[bytes] = []
+        total = 0
+        try:
+            for _ in range(_BATCH):
+                content, address = recvfrom(size)
+                tail = tails.get(address)
+                if tail is None:
+                    tail = self._tail(address)
+                frames.append(pack(content, tail))
+                total += len(content)
+        except BlockingIOError:
+            pass
+        except OSError as error:  # of an answer that somebody did not want
+            self._log.debug("udp port: %s", error)
+        if frames:
+            self._carry(frames, total)
+
+    def _carry(self, frames: list[bytes], total: int) -> None:
+        stream = self.stream
+        if stream is None:
+            if len(self._queue) + len(frames) <= _QUEUE and self._queued < _BACKLOG:
+                self._queue += frames
+                self._queued += total
+            else:
+                self.dropped += len(frames)
+            self._need()
+        elif stream.is_full:
+            self.dropped += len(frames)
+        else:
+            self._count(total, 0)
+            stream.send(b"".join(frames))
+
+    def _tail(self, address: Any) -> bytes:
+        """For a user who is new, or hasn't been heard of for a minute."""
+        if len(self._tails) >= _KNOWN:
+            self._tails.clear()
+        host = address[0]
+        if len(address) == 4 and address[3]:
+            host = f"{host}%{_zone(address[3])}"
+        tail = self._tails[address] = tail_of(UDPAddress.of(host, address[1]))
+        return tail
+
+    # to users
+
+    def _to_users(self, packets: list[tuple[Any, bytes]]) -> None:
+        sendto = self._sendto
+        total = 0
+        for address, content in packets:
+            try:
+                sendto(content, address)
+            except OSError:
+                continue  # no route, too long, or the system's buffer is full: datagrams get lost
+            total += len(content)
+        self._count(0, total)
+
+    def _meet(self, user: UDPAddress, tail: bytes) -> Any:
+        """The socket address for a user that the other side names; None if it can't be sent to."""
+        if len(self._addresses) >= _KNOWN:
+            self._addresses.clear()
+        address = socket_address(user, v6=self._is_v6)
+        if address is not None:
+            self._addresses[tail] = address
+        return address
+
+    # time
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        if self._ticks % 60 == 0:
+            self._tails.clear()
+            self._addresses.clear()
+        stream = self.stream
+        if stream is not None:
+            stream.quiet += 1
+            if stream.quiet >= _SILENCE:
+                stream.give_up(f"nothing received for {_SILENCE} s")
+
+    def _lost(self, reason: str) -> None:
+        self.stream = None
+        if self._open:
+            self._on_lost(reason)
+
+
+class LocalSockets:
+    """One UDP socket for each user, connected to the local service, so that its answers find their user.
+
+    Not more than `most` at a time: then the one that has been silent for longest makes room, more or less.
+    `header(user)` gives the bytes that go in front of the first datagram of each socket.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        family: int,
+        address: Any,
+        *,
+        wire: str,
+        packet_size: int,
+        most: int,
+        header: Callable[[UDPAddress], bytes],
+        log: Logger,
+    ) -> None:
+        self.now = 0
+        """s since this exists."""
+        self.pack = PACK[wire]
+        self.size = packet_size
+        self.engine = engine
+        self.sockets: dict[bytes, LocalSocket] = {}
+        """By the tails of their users."""
+        self._family = family
+        self._address = address
+        self._wire = wire
+        self._most = most
+        self._header = header
+        self._log = log
+        self._stream: PacketStream | None = None
+        self._due: dict[int, list[LocalSocket]] = {}  # what to look at when
+        self._attached_at = 0
+        self._frames: list[bytes] = []
+        self._open = True
+        engine.each_second(self._tick)
+
+    def attach(self, end: End, on_lost: Callable[[str], None]) -> None:
+        """Serve the users who come over `end` from now on; a former one is closed. `on_lost(reason)`: this one is gone."""
+        if self._stream is not None:
+            self._stream.close()
+
+        def lost(reason: str) -> None:
+            self._stream = None
+            on_lost(reason)
+
+        self._attached_at = self.now
+        reader = PacketReader(self._wire, self.sockets, self._meet)
+        self._stream = PacketStream(self.engine, end, reader, self._to_service, lost)
+
+    def close(self) -> None:
+        """Close the sockets and the stream."""
+        if self._open:
+            self._open = False
+            self.engine.not_each_second(self._tick)
+            for local in self.sockets.values():
+                local.close()
+            self.sockets.clear()
+            self._due.clear()
+            if self._stream is not None:
+                self._stream.close()
+                self._stream = None
+
+    # from users
+
+    def _to_service(self, packets: list[tuple[LocalSocket, bytes]]) -> None:
+        now = self.now
+        for local, content in packets:
+            local.used_at = now
+            if local.first:
+                content = local.first + content
+                local.first = b""
+            try:
+                local.send(content)
+            except ConnectionRefusedError:
+                local.send_again(content)  # that was said of an earlier one
+            except OSError:
+                continue  # too long, or no room
+
+    def _meet(self, user: UDPAddress, tail: bytes) -> LocalSocket | None:
+        if not self._open:
+            return None
+        if len(self.sockets) >= self._most:
+            self._make_room()
+        try:
+            sock = self._connected()
+        except OSError as error:
+            self._log.warning("udp local socket: %s", error.strerror)
+            return None
+        local = self.sockets[tail] = LocalSocket(self, sock, tail, self._header(user))
+        self._due.setdefault(self.now + _IDLE, []).append(local)
+        return local
+
+    def _connected(self) -> socket.socket:
+        try:
+            sock = socket.socket(self._family, socket.SOCK_DGRAM)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self.sockets:
+                self._make_room()  # for the next datagram: descriptors are free again after this batch
+            raise
+        sock.setblocking(False)
+        try:
+            sock.connect(self._address)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _make_room(self) -> None:
+        """Close the oldest socket, but look over a few that were used a moment ago."""
+        sockets = self.sockets
+        for _ in range(16):
+            tail = next(iter(sockets))
+            local = sockets.pop(tail)
+            if local.used_at < self.now - 1:
+                local.close()
+                return
+            sockets[tail] = local
+        sockets.pop(next(iter(sockets))).close()
+
+    # from the service
+
+    def answer(self, frames: list[bytes]) -> None:
+        """Send frames to the users; what comes in one batch goes in one piece."""
+        if self._stream is not None:
+            if not self._frames:
+                self.engine.flush_later(self._flush)
+            self._frames += frames
+
+    def _flush(self) -> None:
+        frames, self._frames = self._frames, []
+        stream = self._stream
+        if stream is not None and not stream.is_full:
+            stream.send(b"".join(frames))
+
+    # time
+
+    def _tick(self) -> None:
+        self.now = now = self.now + 1
+        for local in self._due.pop(now, ()):
+            if self.sockets.get(local.tail) is local:
+                due = local.used_at + _IDLE
+                if due <= now:
+                    del self.sockets[local.tail]
+                    local.close()
+                else:
+                    self._due.setdefault(due, []).append(local)
+        if self._stream is not None and (now - self._attached_at) % _PING == 0 and not self._stream.is_full:
+            self._stream.send(PING[self._wire])
+
+
+class LocalSocket:
+    """The socket of one user towards the local service."""
+
+    __slots__ = ("_fd", "_owner", "_recv", "_sock", "first", "send", "tail", "used_at")
+
+    def __init__(self, owner: LocalSockets, sock: socket.socket, tail: bytes, first: bytes) -> None:
+        self.tail = tail
+        self.first = first
+        self.used_at = owner.now
+        self.send = sock.send
+        self._owner = owner
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._recv = sock.recv
+        owner.engine.watch(self._fd, READ, self._on_event)
+
+    def send_again(self, content: bytes) -> None:
+        """After an error that was not about `content`."""
+        try:
+            self.send(content)
+        except OSError:
+            pass
+
+    def _on_event(self, events: int) -> None:
+        owner = self._owner
+        recv, pack, size, tail = self._recv, owner.pack, owner.size, self.tail
+        frames: list[bytes] = []
+        try:
+            for _ in range(_BATCH):
+                frames.append(pack(recv(size), tail))
+        except OSError:
+            pass  # nothing more; or the service isn't there, which the user finds out by himself
+        if frames:
+            self.used_at = owner.now
+            owner.answer(frames)
+
+    def close(self) -> None:
+        """Close it."""
+        self._owner.engine.bury(self._sock, self._fd)
+
+
+class Translator:
+    """Joins packet streams of different wire versions (wire.md 8.3): `visitor` and `work`, with the names of their wires.
+
+    `on_done(self)` is called once, when both are closed. Pings go from `work` to `visitor` only.
+    """
+
+    __slots__ = ("_on_done", "_visitor", "_work", "received", "sent")
+
+    def __init__(
+        self, engine: Engine, visitor: End, visitor_wire: str, work: End, work_wire: str, on_done: Callable[[Translator], None]
+    ) -> None:
+        self.received = 0
+        """Bytes in datagrams of users."""
+        self.sent = 0
+        """Bytes in datagrams for users."""
+        self._on_done: Callable[[Translator], None] | None = on_done
+        known: dict[bytes, bytes] = {}
+
+        def meet(user: UDPAddress, tail: bytes) -> bytes:
+            if len(known) >= _KNOWN:
+                known.clear()
+            known[tail] = tail
+            return tail
+
+        def from_visitor(packets: list[tuple[bytes, bytes]]) -> None:
+            pack = PACK[work_wire]
+            self.received += sum(len(content) for _, content in packets)
+            self._pass_on(self._work, [pack(content, tail) for tail, content in packets])
+
+        def from_work(packets: list[tuple[bytes, bytes]]) -> None:
+            pack = PACK[visitor_wire]
+            self.sent += sum(len(content) for _, content in packets)
+            self._pass_on(self._visitor, [pack(content, tail) for tail, content in packets])
+
+        def other_from_visitor(message: Message) -> None:
+            _only_ping(message)
+
+        def other_from_work(message: Message) -> None:
+            _only_ping(message)
+            self._pass_on(self._visitor, [PING[visitor_wire]])
+
+        visitors = PacketReader(visitor_wire, known, meet, other_from_visitor)
+        works = PacketReader(work_wire, known, meet, other_from_work)
+        self._visitor = PacketStream(engine, visitor, visitors, from_visitor, self._lost)
+        self._work = PacketStream(engine, work, works, from_work, self._lost)
+
+    def _pass_on(self, stream: PacketStream, frames: list[bytes]) -> None:
+        if not stream.is_full:
+            stream.send(b"".join(frames))
+
+    def abort(self) -> None:
+        """End both."""
+        self._lost("")
+
+    def _lost(self, reason: str) -> None:
+        self._visitor.close()
+        self._work.close()
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(self)
+
+
+def _only_ping(message: Message) -> None:
+    if not isinstance(message, Ping):
+        raise PeerError(f"{type(message).__name__} in a packet stream")
+
+
+def socket_address(user: UDPAddress, *, v6: bool) -> Any:
+    """What a socket calls the address of `user`; None if it is none. Never looks a name up."""
+    if user.port == 0:
+        return None
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, user.ip)
+        except (OSError, ValueError):
+            continue
+        if not v6:
+            return (user.ip, user.port) if family == socket.AF_INET else None
+        if family == socket.AF_INET:
+            return (f"::ffff:{user.ip}", user.port, 0, 0)
+        return (user.ip, user.port, 0, _scope(user.zone))
+    return None
+
+
+def _zone(scope: int) -> str:
+    try:
+        return socket.if_indextoname(scope)
+    except OSError:
+        return str(scope)
+
+
+def _scope(zone: str) -> int:
+    if not zone:
+        return 0
+    try:
+        return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    except (OSError, ValueError, OverflowError):
+        return 0

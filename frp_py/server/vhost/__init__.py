@@ -1,0 +1,1 @@
+"""The ports that many proxies share: users are told apart by name."""
