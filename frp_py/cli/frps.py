@@ -69,6 +69,11 @@ def _run(values: Values) -> int:
     if config is None:
         return 1
 
+    from frp_py.net.transports import made_certificate
+
+    if not (config.transport.tls.cert_file and config.transport.tls.key_file):
+        made_certificate.begin()  # while we import the rest
+
     from frp_py import log
     from frp_py.cli import process
     from frp_py.errors import FrpError

@@ -117,20 +117,17 @@ class Control:
     async def _serve(self, decrypt: Change) -> None:
         timeout = self.server.config.transport.heartbeat_timeout
         reader = self.wire.Reader()
-        while not self._scope.cancel_called:
-            with trio.move_on_after(timeout if timeout > 0 else float("inf")) as alive:
-                async for data in self._stream:
-                    for message in reader.receive_data(decrypt(data)):
-                        if isinstance(message, Ping):
-                            if self._answer_ping(message) and timeout > 0:
-                                alive.deadline = trio.current_time() + timeout
-                        else:
-                            await self._handle(message)
-                return
-            if not self._scope.cancel_called:
-                self.log.warning("heartbeat timeout")
-                self._closed = "heartbeat timeout"
-                return
+        with trio.move_on_after(timeout if timeout > 0 else float("inf")) as alive:
+            async for data in self._stream:
+                for message in reader.receive_data(decrypt(data)):
+                    if isinstance(message, Ping):
+                        if self._answer_ping(message) and timeout > 0:
+                            alive.deadline = trio.current_time() + timeout
+                    else:
+                        await self._handle(message)
+        if alive.cancelled_caught and self._closed is None:
+            self.log.warning("heartbeat timeout")
+            self._closed = "heartbeat timeout"
 
     def send(self, message: Message) -> None:
         """Queue a message for the client. One that doesn't read its messages is dropped."""

@@ -19,7 +19,7 @@ G = TypeVar("G", bound="Group")
 
 
 class Group:
-    """Proxies that take turns; also a single one that belongs to none. `close()` is called when the last has left."""
+    """Proxies that take turns, from number `turn` on; also a single one that belongs to none. `close()` is called when the last has left."""
 
     __slots__ = ("_turn", "close", "key", "members", "params")
 
@@ -39,12 +39,9 @@ class Group:
     def next(self) -> PublicProxy | None:
         """The member whose turn it is; None when all have left."""
         members = self.members
-        n = len(members)
-        if n < 2:
-            return members[0] if n else None
         turn = self._turn
         self._turn = turn + 1
-        return members[turn % n]
+        return members[turn % len(members)] if members else None
 
 
 class Groups:

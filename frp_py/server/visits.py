@@ -74,3 +74,28 @@ class Visit:
         """Nothing was finished."""
 
 
+class HeldVisit(Visit):
+    """A user from whom something was received already, to find out where he goes. The service gets that first."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, proxy: PublicProxy, held: Holder, user: SocketEnd, address: Any) -> None:
+        self.proxy = proxy
+        self._address = address
+        self._user = user
+        self._held = held
+        user.owner = self
+        user.pause()
+        proxy.control.work.want(self)
+
+    def serve(self, work: Holder) -> bool:
+        """Tell the client who comes, join, and pass on what is held."""
+        if not super().serve(work):
+            return False
+        if self._user.owner is not self:
+            self._held.hand_over()
+        return True
+
+    def ended(self, end: End) -> None:
+        """To be told when he is joined."""
+        self._held.has_ended = True

@@ -137,6 +137,13 @@ def test_lenient_yaml_has_another_frame(content: str, expected: str | None) -> N
     assert server.endswith(": json: cannot unmarshal string into Go struct field ServerConfig.bindPort of type int")
 
 
+def test_strict_is_the_default() -> None:
+    for decode in (decode_client, decode_server):
+        with pytest.raises(ConfigError, match="unknown field"):
+            decode(parse_text("foo = 1", "x.toml"))
+        decode(parse_text("foo = 1", "x.toml"), strict=False)
+
+
 def test_a_file_that_is_no_table() -> None:
     assert text_of("- a", "x.yaml", "frps")[0] == "json: cannot unmarshal array into Go value of type v1.ServerConfig"
     assert text_of("5", "x.yaml")[0] == "json: cannot unmarshal number into Go value of type v1.rawClientConfig"

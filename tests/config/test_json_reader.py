@@ -36,6 +36,8 @@ ERRORS = [
     ('{"a": -Infinity}', "invalid character 'I' in numeric literal"),
     ('{"a": // no\n1}', "invalid character '/' looking for beginning of value"),
     ("", "unexpected EOF"),
+    (r'{"a": {"b": [[], {}, "c d\"", -1.5e+3, true]}, "e" 1}', "invalid character '1' after object key"),
+    ('{"a": {"b": 1} "c": 2}', "invalid character '\"' after object key:value pair"),
 ]
 
 

@@ -48,6 +48,13 @@ def test_errors(text: str, expected: str) -> None:
     assert where.startswith("frpc.ini")
 
 
+@pytest.mark.parametrize(("interval", "timeout"), [(20, 20), (20, 0), (-1, 10), (0, 10), (20, -1)])
+def test_heartbeats_that_are_fine(interval: int, timeout: int) -> None:
+    assert read(f"[common]\nheartbeat_interval = {interval}\nheartbeat_timeout = {timeout}").transport.heartbeat_interval == (
+        interval or -1
+    )
+
+
 def test_ranges_merge_into_sections() -> None:
     config = read(
         "[common]\n[a_1]\ntype = udp\nlocal_ip = h\n[range:a]\ntype = tcp\nlocal_port = 1-2\nremote_port = 8,9\nuse_encryption = 1"

@@ -106,6 +106,16 @@ def test_errors(text: str, expected: str | None) -> None:
     assert where.startswith("x.yaml: ")
 
 
+def test_the_second_line_says_where() -> None:
+    for broken, where in (
+        ("b: 1\na: *no", "line 2, column 4"),
+        ("a: b: c", "line 1, column 5: mapping values"),
+        ("\n\na: [", "line 3, column "),
+    ):
+        with pytest.raises(ConfigError, match=f"\n  in x.yaml: {where}"):
+            read_yaml(broken, "x.yaml")
+
+
 text = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff\ufffe\uffff"))
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | text,

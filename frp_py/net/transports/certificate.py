@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 def self_signed() -> bytes:
     """Certificate and key, PEM: without a name, good for ten years. ECDSA P-256, because an RSA key would hold up the start."""
     key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     nobody = x509.Name([])
     certificate = (
         x509.CertificateBuilder(nobody, nobody, key.public_key(), x509.random_serial_number())

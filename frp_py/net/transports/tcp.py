@@ -11,7 +11,10 @@ from frp_py.net.engine.listen import set_keepalive
 
 
 async def dial(host: str, port: int, *, timeout: float, local_ip: str = "", keepalive: int = 7200) -> socket.socket:
-    """A connected, non-blocking socket; all addresses of the name are tried. `timeout` in s, keep-alive in s (not above 0: off). Raises FrpError."""
+    """A connected, non-blocking socket; all addresses of the name are tried. Raises FrpError.
+
+    `timeout` and `keepalive` in s; a keep-alive not above 0 is off.
+    """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         with trio.fail_after(timeout):

@@ -7,21 +7,23 @@ import ipaddress
 import os
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
 
 from frp_py.errors import FrpError
+from frp_py.net.transports import made_certificate
 
 if TYPE_CHECKING:
     from frp_py.config.common import TlsFiles
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """For the client port: the configured certificate or one made now; client certificates are demanded with a trusted CA. Raises FrpError."""
+    """For the client port: the configured certificate or one made now; with a trusted CA, client certificates are demanded.
+
+    Raises FrpError.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if files.cert_file and files.key_file:
         _load_certificate(context, files)
@@ -91,19 +93,8 @@ def _readable(path: str) -> None:
 
 def _use_generated_certificate(context: ssl.SSLContext) -> None:
     """A self-signed certificate that lives as long as the process."""
-    with _secret_file(generated_certificate()) as path:
+    with _secret_file(made_certificate.take()) as path:
         context.load_cert_chain(path)
-
-
-def generated_certificate() -> bytes:
-    """Certificate and key as PEM, made by a process of its own: what that needs would stay in our memory for ever, and it is needed once."""
-    command = [sys.executable, "-m", "frp_py.net.transports.certificate"]
-    if sys.executable and not getattr(sys, "frozen", False):
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30).stdout
-    from frp_py.net.transports.certificate import self_signed
-
-    return self_signed()
 
 
 @contextlib.contextmanager
