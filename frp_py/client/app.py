@@ -78,9 +78,7 @@ class Client:
             self._run_id = logged_in.answer.run_id
             log.info("login to server success, get run id [%s]", self._run_id)
             began = trio.current_time()
-            self.session = Session(
-                self.config, self.engine, connector, token, logged_in, self._link, self.users, self._dial_timeouts
-            )
+            self.session = Session(self.config, self.engine, connector, token, logged_in, self._link, self.users, self._dial_timeouts)
             reason = await self.session.run()
             self.session = self._link = None
             log.warning("session with the server ended: %s", reason)

@@ -125,7 +125,7 @@ class Connector:
             except trio.BrokenResourceError as error:
                 raise FrpError(str(error)) from None
             if not data:
-                raise FrpError("the server closed the connection before it answered the login (is transport.tcpMux the same on both sides?)")
+                raise FrpError("the server closed the connection before answering the login (is transport.tcpMux the same on both sides?)")
             received.extend(data)
 
         if self.wire_name == "v2":
@@ -185,5 +185,3 @@ async def _send(stream: EndStream, data: bytes) -> None:
         await stream.send_all(data)
     except trio.BrokenResourceError as error:
         raise FrpError(str(error)) from None
-
-

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TICK = 3.0  # s between looks at the proxies
 _ASK_AGAIN = 20.0  # s without an answer to NewProxy
+_EARLY = 1000  # users of one proxy who may have come before its answer
 _TRY_AGAIN = 30.0  # s after a refusal
 
 
@@ -61,10 +62,11 @@ class Session:
         self._connector = connector
         self._logged_in = logged_in
         self._wire = logged_in.wire
+        self.wire_name = connector.wire_name
         self._link = link
         self._dial_timeouts = dial_timeouts
-        self._nursery: trio.Nursery
-        self._last_pong = trio.current_time()
+        self.nursery: trio.Nursery
+        self._alive = trio.CancelScope()  # ends when no good Pong comes for heartbeatTimeout
         self._to_open = 0  # work connections that wait until the server has accepted earlier ones
         self._end_reason = ""
         if link is not None:
@@ -85,8 +87,9 @@ class Session:
             self.proxies[side.wire_name] = side
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self.nursery = nursery
                 self.dialer = Dialer(self.engine, nursery, self._dial_timeouts)
+                self._start_health_checks()
                 nursery.start_soon(self._look_after_proxies)
                 transport = self.config.transport
                 if transport.heartbeat_interval > 0:
@@ -104,6 +107,7 @@ class Session:
             if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
                 self.send(CloseProxy(proxy.wire_name))
             proxy.signal(Signal.STOPPED)
+            proxy.close()
         self.proxies.clear()
         self._logged_in.stream.close()
         if self._link is not None:
@@ -113,7 +117,7 @@ class Session:
         """Give the session up."""
         if not self._end_reason:
             self._end_reason = reason
-            self._nursery.cancel_scope.cancel()
+            self.nursery.cancel_scope.cancel()
 
     # the control connection
 
@@ -152,7 +156,7 @@ class Session:
                 self.log.error("pong message contains error: %s", message.error)
                 self.end(message.error)
             else:
-                self._last_pong = trio.current_time()
+                self._alive.deadline = trio.current_time() + self.config.transport.heartbeat_timeout
 
     async def _send_heartbeats(self, interval: float) -> None:
         while True:
@@ -165,8 +169,9 @@ class Session:
             await trio.sleep(interval)
 
     async def _watch_heartbeats(self, timeout: float) -> None:
-        while (left := self._last_pong + timeout - trio.current_time()) > 0:
-            await trio.sleep(left)
+        self._alive.deadline = trio.current_time() + timeout
+        with self._alive:
+            await trio.sleep_forever()
         self.log.warning("heartbeat timeout")
         self.end("heartbeat timeout")
 
@@ -180,7 +185,25 @@ class Session:
             self._open_waiting()
             await trio.sleep(_TICK)
 
+    def _start_health_checks(self) -> None:
+        for proxy in self.proxies.values():
+            if proxy.config.health_check.type and proxy.config.local_port > 0:
+                from frp_py.client.health import Monitor
+
+                self.nursery.start_soon(Monitor(proxy).run)
+
+    def health_changed(self, proxy: LocalSide, *, healthy: bool) -> None:
+        """The local service is well now: register its proxy; or it is not: withdraw it."""
+        proxy.healthy = healthy
+        if healthy:
+            self._look_after(proxy, trio.current_time())
+        elif proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
+            proxy.signal(Signal.UNHEALTHY)
+            self.send(CloseProxy(proxy.wire_name))
+
     def _look_after(self, proxy: LocalSide, now: float) -> None:
+        if not proxy.healthy:
+            return
         since = now - proxy.asked_at
         if (
             proxy.phase in (Phase.NEW, Phase.CHECK_FAILED)
@@ -196,21 +219,33 @@ class Session:
         if proxy is None or proxy.phase is not Phase.WAIT_START:
             self.log.warning("answer for proxy [%s] ignored: nobody waits for it", answer.proxy_name)
         elif answer.error:
-            proxy.signal(Signal.REFUSED)
-            proxy.asked_at = trio.current_time()
-            proxy.error = answer.error
-            proxy.log.warning("start error: %s", answer.error)
+            self._proxy_refused(proxy, answer.error)
+        else:
+            proxy.remote_address = answer.remote_addr
+            proxy.prepare(lambda error: self._proxy_prepared(proxy, error))
+
+    def _proxy_prepared(self, proxy: LocalSide, error: str) -> None:
+        if proxy.phase is not Phase.WAIT_START:
+            return
+        if error:
+            self.send(CloseProxy(proxy.wire_name))
+            self._proxy_refused(proxy, error)
         else:
             proxy.signal(Signal.ACCEPTED)
             proxy.error = ""
-            proxy.remote_address = answer.remote_addr
             proxy.log.info("start proxy success")
+
+    def _proxy_refused(self, proxy: LocalSide, error: str) -> None:
+        proxy.signal(Signal.REFUSED)
+        proxy.asked_at = trio.current_time()
+        proxy.error = error
+        proxy.log.warning("start error: %s", error)
 
     # work connections
 
     def _open_work_connection(self) -> None:
         if self._link is None:
-            self._nursery.start_soon(self._open_own_connection)
+            self.nursery.start_soon(self._open_own_connection)
         elif self._to_open or len(self._link.session.unacknowledged) >= BACKLOG:
             self._to_open += 1
         else:
@@ -261,6 +296,9 @@ class Session:
             work.end.close()
             return
         proxy = self.proxies.get(start.proxy_name)
+        if proxy is not None and proxy.phase is Phase.WAIT_START and len(proxy.early) < _EARLY:
+            proxy.early.append((work, start))
+            return
         if proxy is None or proxy.phase is not Phase.RUNNING:
             self.log.debug("work connection for proxy [%s] closed: it isn't running", start.proxy_name)
             work.end.abort()

@@ -23,8 +23,6 @@ def _server(config: ServerConfig) -> Iterator[str]:
         ("kcpBindPort", config.kcp_bind_port),
         ("quicBindPort", config.quic_bind_port),
         ("sshTunnelGateway.bindPort", config.ssh_tunnel_gateway.bind_port),
-        ("vhostHTTPSPort", config.vhost_https_port),
-        ("tcpmuxHTTPConnectPort", config.tcpmux_http_connect_port),
         ("webServer.port", config.web_server.port),
         ("enablePrometheus", config.enable_prometheus),
         ("httpPlugins", config.http_plugins),
@@ -57,11 +55,3 @@ def _client(config: ClientConfig) -> Iterator[str]:
 def _proxy(proxy: ProxyBase) -> Iterator[str]:
     if proxy.plugin is not None:
         yield f'plugin.type = "{proxy.plugin.type}"'
-    for key, value in (
-        ("healthCheck.type", proxy.health_check.type),
-        ("loadBalancer.group", proxy.load_balancer.group),
-        ("transport.bandwidthLimit", proxy.transport.bandwidth_limit.text),
-        ("transport.proxyProtocolVersion", proxy.transport.proxy_protocol_version),
-    ):
-        if value:
-            yield f'{key} = "{value}"'

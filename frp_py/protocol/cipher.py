@@ -53,21 +53,25 @@ def _update(key: bytes, iv: bytes, *, encrypt: bool, light: bool) -> Callable[[b
 
 
 class Encryptor:
-    """What one side writes."""
+    """What one side writes. The cipher is made with the first data: many a connection never has any."""
 
-    __slots__ = ("_first", "_update")
+    __slots__ = ("_iv", "_key", "_light", "_update")
 
     def __init__(self, key: bytes, iv: bytes, *, light: bool = False) -> None:
         """`key` from derive_key; `iv` 16 random bytes, never used twice; `light`: there will be little data."""
-        self._first = iv
-        self._update = _update(key, iv, encrypt=True, light=light)
+        self._key = key
+        self._iv = iv
+        self._light = light
+        self._update: Callable[[bytes | bytearray | memoryview], bytes] | None = None
 
     def update(self, data: bytes | bytearray | memoryview) -> bytes:
         """What goes out for `data`: as many bytes, and the IV in front the first time."""
-        if self._first and data:
-            first, self._first = self._first, b""
-            return first + self._update(data)
-        return self._update(data)
+        if self._update is not None:
+            return self._update(data)
+        if not data:
+            return b""
+        self._update = _update(self._key, self._iv, encrypt=True, light=self._light)
+        return self._iv + self._update(data)
 
 
 class Decryptor:

@@ -5,7 +5,6 @@ chunk that isn't whole yet. Chunks are delimited and bounded here, their content
 through in one call. Output is at most some 22 times the input, as a copy of 64 bytes takes 3.
 """
 
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
@@ -30,17 +29,16 @@ def _codec() -> ModuleType:
 class Compressor:
     """What one side writes."""
 
-    __slots__ = ("_compress", "_started")
+    __slots__ = ("_started",)
 
     def __init__(self) -> None:
-        self._compress: Callable[[bytes | bytearray | memoryview], bytes] = _codec().compress
         self._started = False
 
     def update(self, data: bytes | bytearray | memoryview) -> bytes:
         """Complete chunks with all of `data`, the stream identifier before the first."""
         if not data:
             return b""
-        chunks = memoryview(self._compress(data))  # starts with the identifier each time
+        chunks = memoryview(_codec().compress(data))  # starts with the identifier each time
         if self._started:
             return bytes(chunks[len(STREAM_IDENTIFIER) :])
         self._started = True

@@ -363,6 +363,7 @@ class Session:
             except Exception as error:
                 failure = error  # the others have to be told all the same
         self._release()
+        self._buffers = Buffers()  # what is still said is for nobody, and is not to be counted
         if failure is not None:
             raise failure
 
@@ -375,7 +376,10 @@ class Session:
         return view
 
     def put(self, word: int, stream_id: int, length: int) -> None:
-        """Queue a frame without payload. When the peer makes us owe it more than it reads, `overflowed` is set and the session is to be ended."""
+        """Queue a frame without payload.
+
+        When the peer makes us owe it more than it reads, `overflowed` is set, and the session is to be ended.
+        """
         view = self.view
         if view is None:
             view = self.take_buffer()

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,6 +26,7 @@ from frp_py.protocol.auth import verify_key
 from frp_py.protocol.first_bytes import Destination, TLSStart
 from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, NewVisitorConnResp, NewWorkConn, StartWorkConn
 from frp_py.server.control import Control
+from frp_py.server.groups import Groups
 from frp_py.server.lobby import Lobby
 from frp_py.server.ports import PortBook
 from frp_py.server.reception import Caller, Reception
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from frp_py.config import ServerConfig
     from frp_py.net.engine.relay import Relay
     from frp_py.server.proxies.base import PublicProxy
+    from frp_py.server.proxies.tcp import TcpGroup
+    from frp_py.server.vhost.https import HttpsVhost
+    from frp_py.server.vhost.tcpmux import TcpmuxVhost
 
 log = get_logger()
 
@@ -55,6 +60,7 @@ class Server:
         self.users: set[Relay] = set()
         """They outlive the session that they came by."""
         self.tcp_ports = PortBook(config.allow_ports)
+        self.udp_ports = PortBook(config.allow_ports)
         self.lobby = Lobby()
         self.strangers = self.engine.timeouts(_STAGE)
         """Links on which nobody has logged in yet."""
@@ -62,6 +68,10 @@ class Server:
         self.user_waits = self.engine.timeouts(config.user_conn_timeout)
         self.callers: set[Caller] = set()
         """Transport connections of clients."""
+        self.tcp_groups: Groups[TcpGroup] = Groups()
+        self.https: HttpsVhost | None = None
+        self.tcpmux: TcpmuxVhost | None = None
+        self._listenings: list[Listening] = []
         self._tls: ssl.SSLContext
         self._nursery: trio.Nursery
 
@@ -71,24 +81,61 @@ class Server:
         self._tls = tls.server_context(config.transport.tls)
         if config.auth.token_source is not None and config.auth.method == "token":
             self.token = resolve_value_source(config.auth.token_source)
-        try:
-            sock = tcp_listener(config.bind_addr, config.bind_port, keepalive=config.transport.tcp_keepalive)
-        except OSError as error:
-            raise FrpError(f"create server listener error, {listen_error(config.bind_addr, config.bind_port, error)}") from None
-        listening = Listening(self.engine, sock, self._on_connection)
         async with self.engine.running():
             try:
+                self._open_tcpmux()
+                listening = self._listen("server", config.bind_addr, config.bind_port, self._on_connection, config.transport.tcp_keepalive)
+                log.info("frps tcp listen on %s", _address(*listening.address))
+                self._open_https()
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self.engine.each_second(self._each_second)
                     nursery.start_soon(self._housekeeping)
-                    log.info("frps tcp listen on %s", _address(*listening.address))
                     log.info("frps started successfully")
                     task_status.started(listening.address)
                     await trio.sleep_forever()
             finally:
-                listening.close()
+                for each in self._listenings:
+                    each.close()
                 self._say_goodbye()
+
+    def _listen(
+        self, what: str, host: str, port: int, on_connection: Callable[[socket.socket, Any], None], keepalive: int = 75
+    ) -> Listening:
+        try:
+            sock = tcp_listener(host, port, keepalive=keepalive)
+        except OSError as error:
+            raise FrpError(f"create {what} listener error, {listen_error(host, port, error)}") from None
+        listening = Listening(self.engine, sock, on_connection)
+        self._listenings.append(listening)
+        return listening
+
+    def _shares(self, port: int) -> bool:
+        """Whether a vhost port is the client port too (behaviour.md 1.3)."""
+        return port == self.config.bind_port and self.config.proxy_bind_addr == self.config.bind_addr
+
+    def _open_https(self) -> None:
+        config = self.config
+        if config.vhost_https_port > 0:
+            from frp_py.server.vhost.https import HttpsVhost
+
+            self.https = HttpsVhost(self.engine)
+            if not self._shares(config.vhost_https_port):
+                listening = self._listen("vhost https", config.proxy_bind_addr, config.vhost_https_port, self.https.on_connection)
+                log.info("https service listen on %s", _address(*listening.address))
+
+    def _open_tcpmux(self) -> None:
+        config = self.config
+        if config.tcpmux_http_connect_port > 0:
+            from frp_py.server.vhost.not_found import answer_to_connect
+            from frp_py.server.vhost.tcpmux import TcpmuxVhost
+
+            self.tcpmux = TcpmuxVhost(
+                self.engine, passthrough=config.tcpmux_passthrough, not_found=lambda: answer_to_connect(config.custom_404_page)
+            )
+            listening = self._listen("tcpmux", config.proxy_bind_addr, config.tcpmux_http_connect_port, self.tcpmux.on_connection)
+            passthrough = "true" if config.tcpmux_passthrough else "false"
+            log.info("tcpmux httpconnect multiplexer listen on %s, passthrough: %s", _address(*listening.address), passthrough)
 
     def _say_goodbye(self) -> None:
         """Users and clients learn that it is over, and all ports are free."""
@@ -101,6 +148,9 @@ class Server:
             relay.abort()
         for caller in list(self.callers):
             caller.close()
+        for vhost in (self.https, self.tcpmux):
+            if vhost is not None:
+                vhost.close()
 
     # new connections
 
@@ -119,7 +169,12 @@ class Server:
                 first = await _first_bytes(sock)
                 if first is None:
                     return
-                destination = first_bytes.destination(first, http_shares=False, https_shares=False)
+                https = self.https if self._shares(self.config.vhost_https_port) else None
+                destination = first_bytes.destination(first, http_shares=False, https_shares=https is not None)
+                if destination is Destination.VHOST_HTTPS and https is not None:
+                    handed_on = True
+                    https.on_connection(sock, address)
+                    return
                 if destination is not Destination.LINK:
                     log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
                     return
@@ -250,6 +305,7 @@ class Server:
         while True:
             await trio.sleep(3600)
             self.tcp_ports.forget_old(trio.current_time())
+            self.udp_ports.forget_old(trio.current_time())
 
 
 async def _first_bytes(sock: socket.socket) -> bytes | None:

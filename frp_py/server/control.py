@@ -244,6 +244,3 @@ class Control:
             proxy.close()
             self._ports -= proxy.ports
             del self.server.proxies[name]
-
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from frp_py.errors import Refused
 
@@ -19,7 +19,10 @@ G = TypeVar("G", bound="Group")
 
 
 class Group:
-    """Proxies that take turns, from number `turn` on; also a single one that belongs to none. `close()` is called when the last has left."""
+    """Proxies that take turns, from number `turn` on; also a single one that belongs to none.
+
+    `close()` is called when the last has left.
+    """
 
     __slots__ = ("_turn", "close", "key", "members", "params")
 
@@ -44,11 +47,11 @@ class Group:
         return members[turn % len(members)] if members else None
 
 
-class Groups:
+class Groups(Generic[G]):
     """The groups of one kind of proxy, by name."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, G] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -57,11 +60,11 @@ class Groups:
         self,
         member: PublicProxy,
         params: Hashable,
-        make: Callable[[], Group],
+        make: Callable[[], G],
         *,
         mismatch: str = "group params invalid",
         once: bool = False,
-    ) -> Group:
+    ) -> G:
         """Make `member` one of the group that its wish names, which is made by `make()` if there is none.
 
         Raises Refused with `mismatch` when the parameters differ, when the key is wrong, or, with `once`, when it is a member already.
@@ -81,7 +84,7 @@ class Groups:
         group.members.append(member)
         return group
 
-    def leave(self, member: PublicProxy, group: Group) -> None:
+    def leave(self, member: PublicProxy, group: G) -> None:
         """`member` goes, once for each time it joined."""
         if member in group.members:
             group.members.remove(member)

@@ -8,7 +8,8 @@ from frp_py.config.supported import not_yet_supported
 
 def test_what_is_there() -> None:
     assert not_yet_supported(server_from_dict({"bindPort": 7001, "auth": {"token": "t"}, "allowPorts": [{"single": 1}]})) == []
-    proxy = {"name": "a", "type": "tcp", "transport": {"useEncryption": True, "useCompression": True, "bandwidthLimitMode": "server"}}
+    transport = {"useEncryption": True, "bandwidthLimit": "1MB", "bandwidthLimitMode": "server", "proxyProtocolVersion": "v2"}
+    proxy = {"name": "a", "type": "tcp", "transport": transport, "healthCheck": {"type": "tcp"}, "loadBalancer": {"group": "g"}}
     assert not_yet_supported(client_from_dict({"proxies": [proxy]}, environ={})) == []
 
 
@@ -18,11 +19,6 @@ def test_what_is_there() -> None:
         ({"transport": {"protocol": "kcp"}}, {}, 'transport.protocol = "kcp" is not supported yet'),
         ({"transport": {"proxyURL": "http://p"}}, {}, "transport.proxyURL is not supported yet"),
         ({}, {"http_proxy": "http://p"}, "transport.proxyURL is not supported yet"),
-        (
-            {"proxies": [{"name": "a", "type": "tcp", "transport": {"bandwidthLimit": "1MB"}}]},
-            {},
-            'proxy a: transport.bandwidthLimit = "1MB" is not supported yet',
-        ),
     ],
 )
 def test_what_is_refused_is_named(tree: dict[str, Any], environ: dict[str, str], expected: str) -> None:

@@ -9,13 +9,14 @@ import sys
 import pytest
 
 from tests.e2e.peers import FrpClient
-from tests.support.programs import HOST, ROOT, TOKEN, World, eventually, exchange, free_port, proxy, works
+from tests.support.programs import HOST, ROOT, TOKEN, Program, World, eventually, exchange, free_port, proxy, works
 
 NOT_AGAIN = ". With loginFailExit enabled, no additional retries will be attempted"
 
 
-def lines(program_output: str) -> list[str]:
-    return program_output.splitlines()
+def last_words(program: Program) -> str:
+    """The last line that is no log line."""
+    return [line for line in program.output.splitlines() if not line.startswith("20")][-1].removeprefix("\x1b[0m")
 
 
 @pytest.mark.parametrize("wire", ["v1", "v2"])
@@ -25,7 +26,7 @@ def test_a_wrong_token(world: World, wire: str, common: str) -> None:
     frpc = world.start("client", f'serverPort = {port}\nauth.token = "not the token"\n{common}transport.wireProtocol = "{wire}"\n')
     assert frpc.wait() == 1
     reason = "token in login doesn't match token from configuration"
-    assert lines(frpc.output)[-1] == f"login to the server failed: {reason}{NOT_AGAIN}"
+    assert last_words(frpc) == f"login to the server failed: {reason}{NOT_AGAIN}"
     frps.wait_for(reason, deadline=1)
 
 
@@ -40,7 +41,7 @@ def test_a_server_that_does_not_tell_details(world: World) -> None:
     _, port = world.frps("detailedErrorsToClient = false\nallowPorts = [{ single = 1 }]\n")
     stranger = world.start("client", f'serverPort = {port}\nauth.token = "not the token"\n')
     assert stranger.wait() == 1
-    assert lines(stranger.output)[-1] == f"login to the server failed: register control error{NOT_AGAIN}"
+    assert last_words(stranger) == f"login to the server failed: register control error{NOT_AGAIN}"
     frpc = world.frpc(port, "", proxy("it", 1, free_port()))
     assert frpc.wait_for("start error").endswith("[it] start error: new proxy [it] error")
 
@@ -49,7 +50,7 @@ def test_no_server(world: World) -> None:
     port = free_port()
     frpc = world.frpc(port)
     assert frpc.wait() == 1
-    assert lines(frpc.output)[-1] == f"login to the server failed: dial tcp {HOST}:{port}: connect: connection refused{NOT_AGAIN}"
+    assert last_words(frpc) == f"login to the server failed: dial tcp {HOST}:{port}: connect: connection refused{NOT_AGAIN}"
 
 
 def test_a_port_that_is_not_allowed(world: World) -> None:
@@ -230,7 +231,7 @@ def test_the_server_s_port_is_in_use(world: World) -> None:
         port = taken.getsockname()[1]
         frps = world.start("server", f'bindAddr = "{HOST}"\nbindPort = {port}\n')
         assert frps.wait() == 1
-        assert lines(frps.output)[-1] == f"create server listener error, listen tcp {HOST}:{port}: bind: address already in use"
+        assert last_words(frps) == f"create server listener error, listen tcp {HOST}:{port}: bind: address already in use"
 
 
 @pytest.mark.parametrize("side", ["server", "client"])
@@ -239,5 +240,5 @@ def test_only_one_side_multiplexes(world: World, side: str) -> None:
     frps, port = world.frps(off if side == "server" else "")
     frpc = world.frpc(port, off if side == "client" else "")
     assert frpc.wait(15) == 1
-    assert "tcpMux" in lines(frpc.output)[-1]
+    assert "tcpMux" in last_words(frpc)
     eventually(lambda: "tcpMux" in frps.output or "unknown message type" in frps.output, "the server says why")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support.programs import World, exchange, free_port, proxy
+from tests.support.programs import Program, World, exchange, free_port, proxy
 
 FAILED = "login to the server failed: "
 ALARM = "checkAndEnableTLSServerConnWithTimeout error: "
@@ -52,9 +52,14 @@ def reasons(world: World, server: str, client: str) -> tuple[str, str]:
     frps, port = world.frps(server)
     frpc = world.frpc(port, client)
     assert frpc.wait(15) == 1
-    last = frpc.output.splitlines()[-1]
+    return failure(frpc), frps.wait_for("error: ", deadline=3)
+
+
+def failure(frpc: Program) -> str:
+    """What a client says last that could not log in."""
+    last = next(line for line in frpc.output.splitlines() if FAILED in line)
     assert last.startswith(FAILED)
-    return last.removeprefix(FAILED), frps.wait_for("error: ", deadline=3)
+    return last.removeprefix(FAILED)
 
 
 FIRST_BYTE = "transport.tls.disableCustomTLSFirstByte = false\n"
@@ -135,18 +140,18 @@ def test_a_ca_file_without_a_certificate(world: World, files: Files) -> None:
     empty.write_text("nothing\n")
     text = f'failed to parse CA certificate from file "{empty}": no valid PEM certificates found'
     option = f'transport.tls.trustedCaFile = "{empty}"\n'
-    frps = world.start("server", f"bindPort = {free_port()}\n{option}")
+    frps = world.start("server", f"bindPort = {free_port()}\nlog.disablePrintColor = true\n{option}")
     assert frps.wait() == 1
     assert frps.output.splitlines()[-1] == text
     _, port = world.frps()
     frpc = world.frpc(port, option)
     assert frpc.wait() == 1
-    assert frpc.output.splitlines()[-1].startswith(FAILED + text)
+    assert failure(frpc).startswith(text)
 
 
 def test_files_that_are_not_there(world: World) -> None:
     option = 'transport.tls.certFile = "/no/cert.pem"\ntransport.tls.keyFile = "/no/key.pem"\n'
-    frps = world.start("server", f"bindPort = {free_port()}\n{option}")
+    frps = world.start("server", f"bindPort = {free_port()}\nlog.disablePrintColor = true\n{option}")
     assert frps.wait() == 1
     assert frps.output.splitlines()[-1] == "open /no/cert.pem: no such file or directory"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -17,7 +18,7 @@ from frp_py.protocol.pace import Bucket
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
-    from frp_py.client.session import Session
+    from frp_py.client.session import Session, WorkStart
     from frp_py.config.proxies import ProxyBase
     from frp_py.net.engine.stream import Holder
 
@@ -41,6 +42,8 @@ class LocalSide:
         self.phase = Phase.NEW
         self.asked_at = 0.0
         self.error = ""
+        self.early: list[tuple[WorkStart, StartWorkConn]] = []
+        """Users who came on the heels of the server's answer, and overtook it on their own connections."""
         self.remote_address = ""
         self.healthy = True
         """As far as is known; one that isn't doesn't ask for users."""
@@ -52,6 +55,11 @@ class LocalSide:
     def signal(self, signal: Signal) -> None:
         """Something happened to it."""
         self.phase = after(self.phase, signal)
+        if self.early and self.phase is not Phase.WAIT_START:
+            early, self.early = self.early, []
+            for work, start in early:
+                if not work.is_lost:
+                    self.session.start_work(work, start)
 
     def wish(self) -> NewProxy:
         """What the server is asked for."""
@@ -69,6 +77,13 @@ class LocalSide:
             metas=self.config.metadatas,
             annotations=self.config.annotations,
         )
+
+    def prepare(self, done: Callable[[str], None]) -> None:
+        """The server has accepted the proxy: make the local side ready, then call done(""), or done(reason) if that can't be."""
+        done("")
+
+    def close(self) -> None:
+        """The proxy is over; give back what it has. Its users' connections go on."""
 
     def serve(self, work: Holder, start: StartWorkConn) -> None:
         """A user has come; `work` is his connection."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
 
 from frp_py.client.proxies.base import LocalSide
-from frp_py.errors import FrpError
 from frp_py.net.engine.datagrams import LocalSockets
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
@@ -30,14 +30,19 @@ class DatagramSide(LocalSide):
         self._family = 0
         self._address: Any = None
 
-    async def prepare(self) -> None:
-        """Look the local service up. Raises FrpError."""
+    def prepare(self, done: Callable[[str], None]) -> None:
+        """Look the local service up."""
+        self.session.nursery.start_soon(self._look_up, done)
+
+    async def _look_up(self, done: Callable[[str], None]) -> None:
         config = self.config
         try:
             found = await trio.socket.getaddrinfo(config.local_ip, config.local_port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError, OverflowError) as error:
-            raise FrpError(f"lookup {config.local_ip}: {getattr(error, 'strerror', None) or error}") from None
+            done(f"lookup {config.local_ip}: {getattr(error, 'strerror', None) or error}")
+            return
         self._family, self._address = found[0][0], found[0][4]
+        done("")
 
     def new_sockets(self) -> LocalSockets:
         """Sockets for the users of one work connection, or of all."""

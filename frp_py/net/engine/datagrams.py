@@ -476,7 +476,7 @@ class LocalSocket:
         frames: list[bytes] = []
         try:
             for _ in range(_BATCH):
-                frames.append(pack(recv(size), tail))
+                frames.append(pack(recv(size), tail))  # noqa: PERF401 - what came before the exception counts
         except OSError:
             pass  # nothing more; or the service isn't there, which the user finds out by himself
         if frames:

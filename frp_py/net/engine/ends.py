@@ -15,18 +15,36 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from frp_py.log import get_logger
 from frp_py.net.engine.loop import READ, WRITE
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 
 if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
 
+log = get_logger()
+
 _EOF_IS_RESET = hasattr(ssl, "OP_IGNORE_UNEXPECTED_EOF")
 """With that option of OpenSSL 3 a FIN reads as the end, so that an unexpected one is RST, for which Python has no other word."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
+
+_PIECE = 16 * 1024  # bytes; what is kept in smaller pieces is put together
+
+Kept: TypeAlias = deque[bytes | bytearray | memoryview]
+
+
+def keep(queue: Kept, data: memoryview | bytes) -> None:
+    """Keep a copy of `data`. A flood of tiny pieces costs hardly more than its bytes."""
+    last = queue[-1] if queue else None
+    if type(last) is bytearray and len(last) < _PIECE:
+        last += data
+    elif len(data) < _PIECE:
+        queue.append(bytearray(data))
+    else:
+        queue.append(bytes(data))
 
 
 class Sink(Protocol):
@@ -141,7 +159,7 @@ class SocketEnd:
         """Bytes taken and not sent yet."""
         self.received_total = 0
         self.sent_total = 0
-        self._kept: deque[bytes | memoryview] | None = None
+        self._kept: Kept | None = None
         self._events = -1  # not watched
         self._finishing = False
         self._open = True
@@ -175,17 +193,21 @@ class SocketEnd:
 
     def on_event(self, events: int) -> None:
         """What epoll says of the socket. A stale event costs one call that finds nothing to do."""
-        if events & WRITE:
-            self._write_kept()
-        if events != WRITE and self._open:
-            if self._events & READ:
-                self._read()
-            elif events & EPOLLERR:
-                self._break(OSError(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "connection lost"))
-            elif events & EPOLLHUP:
-                # both directions are shut down, and what was received waits for the sink: epoll would say so again and again
-                self.engine.unwatch(self.fd)
-                self._events = -1
+        try:
+            if events & WRITE:
+                self._write_kept()
+            if events != WRITE and self._open:
+                if self._events & READ:
+                    self._read()
+                elif events & EPOLLERR:
+                    self._break(OSError(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "connection lost"))
+                elif events & EPOLLHUP:
+                    # both directions are shut down, and what was received waits for the sink: epoll would say so again and again
+                    self.engine.unwatch(self.fd)
+                    self._events = -1
+        except Exception:
+            log.exception("bug in the use of a connection")
+            self._break(OSError("internal error"))
 
     def _read(self) -> None:
         try:
@@ -236,7 +258,7 @@ class SocketEnd:
         if not self._open:
             return 0
         assert self._kept is not None
-        self._kept.append(bytes(data))
+        keep(self._kept, data)
         self.kept += len(data)
         return len(data)
 
@@ -325,7 +347,10 @@ class TlsEnd(SocketEnd):
         """Go on; what TLS has decrypted already is not announced by epoll."""
         super().start()
         if self._open and self._tls.pending():
-            self.engine.soon(self._read)
+            self.engine.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self.on_event(READ)
 
     def _receive(self, room: memoryview) -> int:
         try:
@@ -356,7 +381,7 @@ class TlsEnd(SocketEnd):
             super()._read()
             if self.received_total == before or not self._tls.pending():
                 return
-        self.engine.soon(self._read)
+        self.engine.soon(self._go_on)
 
     def _say_end(self) -> None:
         """Say it by FIN: `unwrap` would say it by close_notify, and lose a record of the peer's that is still on its way."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from frp_py.errors import PeerError
 from frp_py.log import Logger
-from frp_py.net.engine.ends import End, Owner, Sink
+from frp_py.net.engine.ends import End, Kept, Owner, Sink, keep
 from frp_py.net.engine.loop import READ, WRITE
 from frp_py.protocol import yamux
 from frp_py.protocol.yamux import PullFrom, Session, Stream
@@ -43,7 +43,7 @@ class MuxEnd(Stream):
         self.kept = 0
         self.received_total = 0
         self.sent_total = 0
-        self._kept: deque[bytes] | None = None
+        self._kept: Kept | None = None
         self._finishing = False
 
     # as a source
@@ -58,21 +58,41 @@ class MuxEnd(Stream):
         """Payload came."""
         n = len(data)
         self.received_total += n
-        kept = self.sink.feed(data)
+        try:
+            kept = self.sink.feed(data)
+        except Exception:
+            self._fail()
+            return
         if not kept and (owed := self._owed + n) < self._window >> 1:
             self._owed = owed  # as `consumed` does, nearly every time
         elif kept < n:
             self.consumed(n - kept, keeps_up=not kept)
 
+    def consumed(self, n: int, *, keeps_up: bool = True) -> None:
+        """n bytes, which the sink had kept, are gone."""
+        super().consumed(n, keeps_up=keeps_up and not self.sink.kept)
+
     def finished(self) -> None:
         """The peer has sent FIN."""
-        self.owner.ended(self)
+        try:
+            self.owner.ended(self)
+        except Exception:
+            self._fail()
 
     def broken(self, reason: str) -> None:
         """RST, or the link is lost."""
         self._kept = None
         self.kept = 0
-        self.owner.broke(self, reason)
+        try:
+            self.owner.broke(self, reason)
+        except Exception:
+            self.link.log.exception("bug in the use of stream %d", self.id)
+
+    def _fail(self) -> None:
+        """A bug in what a stream is used for costs that stream, not the link."""
+        self.link.log.exception("bug in the use of stream %d", self.id)
+        self.reset()
+        self.broken("internal error")
 
     # as a sink: `pull` is the stream's own
 
@@ -89,7 +109,7 @@ class MuxEnd(Stream):
             self._kept = deque()
             self.state |= _HELD
         assert self._kept is not None
-        self._kept.append(bytes(data[n:]))
+        keep(self._kept, data[n:] if n else data)
         self.kept += len(data) - n
         return len(data) - n
 
@@ -103,7 +123,7 @@ class MuxEnd(Stream):
                 n = self.send(piece)
                 gone += n
                 if n < len(piece):
-                    queue.appendleft(piece[n:])
+                    queue.appendleft(memoryview(piece)[n:])
                     break
             self.kept -= gone
             self.sent_total += gone
@@ -111,9 +131,12 @@ class MuxEnd(Stream):
                 self.state |= _HELD
             else:
                 self._kept = None
-        self.owner.drained(self, gone)
-        if self._finishing and not self.kept:
-            self._say_end()
+        try:
+            self.owner.drained(self, gone)
+            if self._finishing and not self.kept:
+                self._say_end()
+        except Exception:
+            self._fail()
 
     # ending
 
@@ -138,8 +161,7 @@ class MuxEnd(Stream):
         if self.state & self.GONE:
             return
         if self.link.half_close:
-            self.owner = self.sink = Closed(self)
-            self.link.closed[self.id] = self
+            self.owner = self.sink = self.link.closed[self.id] = Closed(self)
         else:
             self.forget()
 
@@ -151,12 +173,13 @@ class MuxEnd(Stream):
 class Closed:
     """What is left of a stream that was closed on this side, until the peer has finished it too."""
 
-    __slots__ = ("_end",)
+    __slots__ = ("_end", "at")
 
     kept = 0
 
     def __init__(self, end: MuxEnd) -> None:
         self._end = end
+        self.at = end.session.ticks
 
     def pull(self, recv_into: PullFrom) -> int:
         """Not called: a stream feeds."""
@@ -164,9 +187,13 @@ class Closed:
 
     def feed(self, data: memoryview) -> int:
         """The peer still sends: it gets to know."""
+        self.expire()
+        return 0
+
+    def expire(self) -> None:
+        """It has had its time."""
         self._end.link.closed.pop(self._end.id, None)
         self._end.reset()
-        return 0
 
     def ended(self, end: End) -> None:
         """The peer has finished it too."""
@@ -205,8 +232,8 @@ class MuxLink:
         self.engine = engine
         self.half_close = False
         """Whether the peer was found to keep half-closed connections."""
-        self.closed: dict[int, MuxEnd] = {}
-        """Streams closed on this side; oldest first."""
+        self.closed: dict[int, Closed] = {}
+        """By stream; the one closed first comes first."""
         self.log = log
         self.session = Session(
             client=client,
@@ -237,10 +264,15 @@ class MuxLink:
         return self._open
 
     def open(self, sink: Sink, owner: Owner) -> MuxEnd:
-        """Open a stream. Raises PeerError."""
+        """Open a stream. Raises PeerError; a link that takes no more streams is given up, so that a new one is made."""
         if not self._open:
             raise PeerError("link is closed")
-        end = self.session.open(lambda session, stream_id: MuxEnd(session, stream_id, self, sink, owner))
+        try:
+            end = self.session.open(lambda session, stream_id: MuxEnd(session, stream_id, self, sink, owner))
+        except PeerError as error:
+            reason = str(error)
+            self.engine.soon(lambda: self._lose(reason))
+            raise
         assert isinstance(end, MuxEnd)
         return end
 

@@ -112,6 +112,7 @@ class EndStream(HalfCloseableStream):
         self._reading = self._writing = False
         self._readable = trio.Event()
         self._writable = trio.Event()
+        self._over: trio.Event | None = None
 
     def attach(self, end: End) -> EndStream:
         """Use `end`."""
@@ -157,12 +158,16 @@ class EndStream(HalfCloseableStream):
         """The other side has finished."""
         self._has_ended = True
         self._wake_reader()
+        if self._over is not None:
+            self._over.set()
 
     def broke(self, end: End, reason: str) -> None:
         """It is lost."""
         self._broken = reason
         self._wake_reader()
         self._wake_writer()
+        if self._over is not None:
+            self._over.set()
 
     def drained(self, end: End, n: int) -> None:
         """A send may be complete."""
@@ -179,7 +184,36 @@ class EndStream(HalfCloseableStream):
         self._engine.tasks_wait = True
         self._writable.set()
 
+    def hand_over(self) -> None:
+        """The end was joined to another one: its new sink and owner get what no task has received. This stream is done with."""
+        data, self._data = self._data, bytearray()
+        self._closed = True
+        end = self.end
+        if data:
+            kept = end.sink.feed(memoryview(data))
+            if kept < len(data):
+                end.consumed(len(data) - kept)
+        if self._has_ended:
+            end.owner.ended(end)
+
     # as a trio stream
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection broke."""
+        return self._broken is not None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was received, not even the end, that no task knows of."""
+        return not self._data and not self._has_ended and self._broken is None and not self._closed
+
+    async def wait_over(self) -> None:
+        """Until the other side has finished or the connection is lost, however much is still to be received before that."""
+        while not self._has_ended and self._broken is None:
+            if self._over is None:
+                self._over = trio.Event()
+            await self._over.wait()
 
     @property
     def end(self) -> End:

@@ -23,7 +23,7 @@ class TcpmuxPublic(NamedProxy):
         try:
             for name in names:
                 self.take(name, user, (name.lower(), user, wish.http_user, wish.http_pwd))
-                self.log.info("tcpmux httpconnect multiplexer listens for host [%s] group [%s], routeByHTTPUser [%s]", name, wish.group, user)
+                self.log.info("tcpmux proxy listen for host [%s] group [%s], routeByHTTPUser [%s]", name, wish.group, user)
         except Refused:
             self.close()
             raise

@@ -25,7 +25,7 @@ class Vhost:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.routes: Routes[Group] = Routes()
-        self.groups = Groups()
+        self.groups: Groups[Group] = Groups()
         self.deadlines = engine.timeouts(_TIME)
         self.arrivals: dict[Arrival, None] = {}
         """The oldest first."""

@@ -1,0 +1,113 @@
+"""What a proxy does to the fields of a message (behaviour.md 3.5), as functions from fields to fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from frp_py.net.http.heads import Field, is_field, tokens_of, values_of
+
+HOP_BY_HOP = frozenset(
+    (
+        *(b"connection", b"proxy-connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    )
+)
+"""In lower case, as all names that are compared here."""
+
+_NEVER_SET = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"trailer", b"upgrade"))
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_NOT_PLAIN = re.compile(rb"[^A-Za-z0-9_.~\-]")
+
+
+def upgrade_of(fields: Collection[Field]) -> bytes:
+    """The protocol that the message would go over to; empty when to none."""
+    if b"upgrade" in tokens_of(fields, b"connection"):
+        wanted = values_of(fields, b"upgrade")
+        if wanted:
+            return wanted[0]
+    return b""
+
+
+def end_to_end(fields: Collection[Field]) -> list[Field]:
+    """The fields that aren't for the next hop only: an upgrade and `TE: trailers` are put back, framing is the caller's business."""
+    listed = tokens_of(fields, b"connection")
+    dropped = HOP_BY_HOP.union(listed) if listed else HOP_BY_HOP
+    kept = [field for field in fields if field[0].lower() not in dropped]
+    if any(token.partition(b";")[0].rstrip() == b"trailers" for token in tokens_of(fields, b"te")):
+        kept.append((b"Te", b"trailers"))
+    upgrade = upgrade_of(fields)
+    if upgrade:
+        kept += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
+    return kept
+
+
+def without(fields: Iterable[Field], names: Collection[bytes]) -> list[Field]:
+    """The other fields; `names` are in lower case."""
+    return [field for field in fields if field[0].lower() not in names]
+
+
+FORWARDING = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+
+
+def forwarded(fields: Collection[Field], *, user_ip: bytes, host: bytes, proto: bytes) -> list[Field]:
+    """The fields with what tells the service about its user: X-Forwarded-For is added to, the others are ours alone (rules 2 to 4)."""
+    chain = b", ".join([*values_of(fields, b"x-forwarded-for"), user_ip])
+    return [
+        *without(fields, FORWARDING),
+        (b"X-Forwarded-For", chain),
+        (b"X-Forwarded-Host", host),
+        (b"X-Forwarded-Proto", proto),
+    ]
+
+
+def setting(operations: Mapping[str, str]) -> list[Field]:
+    """A configured `set` as fields. Those that can't be sent, or would change where the message goes or ends, are left out."""
+    fields = [(name.encode(), value.strip().encode()) for name, value in operations.items()]
+    return [field for field in fields if is_field(*field) and field[0].lower() not in _NEVER_SET]
+
+
+def with_set(fields: Iterable[Field], wanted: Collection[Field]) -> list[Field]:
+    """The fields with `wanted` in place of those of the same names."""
+    return [*without(fields, {name.lower() for name, _ in wanted}), *wanted] if wanted else list(fields)
+
+
+def clean_target(target: bytes) -> bytes:
+    """A path with its query, which is written anew when it has `;` or a broken escape: services differ in how they read these (rule 9)."""
+    path, mark, query = target.partition(b"?")
+    if not query or (b";" not in query and (b"%" not in query or _BAD_ESCAPE.search(query) is None)):
+        return target
+    pairs: dict[bytes, list[bytes]] = {}
+    for part in query.split(b"&"):
+        if not part or b";" in part:
+            continue
+        key, _, value = part.partition(b"=")
+        if _BAD_ESCAPE.search(key) or _BAD_ESCAPE.search(value):
+            continue
+        pairs.setdefault(_unescape(key), []).append(_unescape(value))
+    return path + mark + b"&".join(_escape(key) + b"=" + _escape(value) for key in sorted(pairs) for value in pairs[key])
+
+
+def _unescape(text: bytes) -> bytes:
+    return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.replace(b"+", b" "))
+
+
+def _escape(text: bytes) -> bytes:
+    return _NOT_PLAIN.sub(lambda found: b"+" if found[0] == b" " else b"%%%02X" % found[0][0], text)
+
+
+def unescaped_path(target: bytes) -> str:
+    """The path of a target as routes compare it: decoded, without the query."""
+    path = target.partition(b"?")[0]
+    if b"%" in path:
+        path = _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), path)
+    return path.decode("utf-8", "surrogateescape")
+
+
+def routing_host(host: bytes) -> str:
+    """A host as routes compare it: lower case, without port, brackets, and one dot at its end."""
+    name = host.decode("latin-1").lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].removesuffix(".")

@@ -1,0 +1,95 @@
+"""The HTTP port that all proxies of type http share (behaviour.md 3)."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from frp_py.net.http import pages
+from frp_py.server.groups import Groups
+from frp_py.server.vhost import not_found
+from frp_py.server.vhost.backend import IN_HEAD, Backend, Requester
+from frp_py.server.vhost.h1 import UserConnection
+from frp_py.server.vhost.routes import Routes
+from frp_py.server.vhost.sites import Site
+
+if TYPE_CHECKING:
+    from frp_py.config import ServerConfig
+    from frp_py.net.engine.loop import Engine
+    from frp_py.server.proxies.base import PublicProxy
+
+_HEAD = 60  # s for the head of a request (behaviour.md 3)
+_CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
+
+
+class HttpVhost:
+    """Who is connected, where names lead, and what is being waited for."""
+
+    def __init__(self, engine: Engine, config: ServerConfig) -> None:
+        self.engine = engine
+        self.routes: Routes[Site] = Routes()
+        self.groups: Groups[Site] = Groups()
+        self.users: dict[UserConnection, None] = {}
+        self.active: dict[Backend, None] = {}
+        """Connections that serve somebody."""
+        self.tick = 0
+        """A clock that counts seconds."""
+        self.clock = pages.Clock()
+        self.slow_heads = engine.timeouts(_HEAD)
+        self.expectations = engine.timeouts(_CONTINUE)
+        self.sites: dict[Site, None] = {}
+        self._response_timeout = config.vhost_http_timeout if config.vhost_http_timeout > 0 else 60
+        self._page_path = config.custom_404_page
+        engine.each_second(self._each_second)
+
+    def close(self) -> None:
+        """The server stops."""
+        self.engine.not_each_second(self._each_second)
+        for user in list(self.users):
+            user.abort()
+
+    def on_connection(self, sock: socket.socket, address: Any) -> None:
+        """A user comes; nothing of what he says has been read."""
+        self.users[UserConnection(self, sock, address)] = None
+
+    # connections to services
+
+    def obtain(self, site: Site, requester: Requester, *, share: bool) -> None:
+        """A connection for the next request of `requester`, who hears `connected` or `failed`; `share`: it may have served others."""
+        proxy = site.next()
+        if proxy is None:
+            requester.failed(404, "no proxy is left in the group")
+            return
+        self._obtain(site, proxy, requester, share=share)
+
+    def repeat(self, requester: Requester, dead: Backend) -> None:
+        """The same for a request whose connection turned out dead."""
+        assert dead.site is not None
+        self._obtain(dead.site, dead.proxy, requester, share=True)
+
+    def _obtain(self, site: Site, proxy: PublicProxy, requester: Requester, *, share: bool) -> None:
+        backend = site.take_idle(proxy) if share else None
+        if backend is not None:
+            requester.backend = backend
+            backend.begin(requester)
+        else:
+            requester.backend = backend = Backend(self, site if share else None, proxy, requester)
+            backend.want()
+
+    def _each_second(self) -> None:
+        self.tick = tick = self.tick + 1
+        overdue = tick - self._response_timeout
+        for backend in [b for b in self.active if b.since < overdue and b.complete and b.state == IN_HEAD]:
+            backend.expire()
+        for site in self.sites:
+            site.sweep(tick)
+
+    # what is not there
+
+    def page(self) -> bytes:
+        """The not-found page."""
+        return not_found.page(self._page_path)
+
+    def answer_to_connect(self) -> bytes:
+        """The answer to a CONNECT that leads nowhere."""
+        return not_found.answer_to_connect(self._page_path)

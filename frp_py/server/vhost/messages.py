@@ -1,0 +1,179 @@
+"""What the HTTP vhost has to know of a message's head, and the bytes that it becomes for the other side.
+
+The same field blocks come again and again: on one connection, from one kind of browser, from one service within a second. So an
+analysed block is kept under its bytes, in a bounded cache, together with what it was last turned into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from frp_py.net.http import heads, rules
+from frp_py.net.http.auth import basic_credentials
+from frp_py.net.http.heads import CHUNKED, UNTIL_CLOSE, BadHead, Field
+
+if TYPE_CHECKING:
+    from frp_py.server.vhost.sites import Rules
+
+V = TypeVar("V")
+
+_CACHED = 512  # entries of each cache
+_CACHED_SIZE = 2048  # bytes of a block that is kept
+
+
+class Cache(Generic[V]):
+    """What `make(key)` returned, for short keys; forgotten all at once when there is too much of it."""
+
+    __slots__ = ("_known", "_make")
+
+    def __init__(self, make: Callable[[bytes], V]) -> None:
+        self._make = make
+        self._known: dict[bytes, V] = {}
+
+    def get(self, key: bytes) -> V:
+        """The value for `key`."""
+        value = self._known.get(key)
+        if value is None:
+            value = self._make(key)
+            if len(key) <= _CACHED_SIZE:
+                if len(self._known) >= _CACHED:
+                    self._known.clear()
+                self._known[key] = value
+        return value
+
+
+class RequestFields:
+    """The fields of a request. Raises BadHead when they can't be trusted."""
+
+    __slots__ = (
+        "_block",
+        "_made_for",
+        "can_repeat",
+        "credentials",
+        "expects",
+        "fields",
+        "has_length",
+        "host",
+        "keep_alive",
+        "length",
+        "proxy_credentials",
+        "proxy_field",
+        "upgrade",
+    )
+
+    def __init__(self, fields: list[Field], *, is_1_1: bool) -> None:
+        self.fields = fields
+        self.host = heads.host_of(fields, required=is_1_1)
+        self.length = heads.request_length(fields, is_1_1=is_1_1)
+        self.has_length = self.length > 0
+        self.can_repeat = False
+        self.expects = False
+        self.upgrade = b""
+        self.credentials: tuple[str, str] | None = None
+        self.proxy_credentials: tuple[str, str] | None = None
+        self.proxy_field = False
+        self.keep_alive = is_1_1
+        for name, value in fields:
+            match name.lower():
+                case b"content-length":
+                    self.has_length = True
+                case b"authorization" if self.credentials is None:
+                    self.credentials = basic_credentials(value)
+                case b"proxy-authorization" if not self.proxy_field:
+                    self.proxy_field = True
+                    self.proxy_credentials = basic_credentials(value)
+                case b"connection":
+                    tokens = heads.tokens_of(fields, b"connection")
+                    self.keep_alive = b"close" not in tokens and (is_1_1 or b"keep-alive" in tokens)
+                    self.upgrade = rules.upgrade_of(fields) if is_1_1 else b""
+                case b"expect":
+                    self.expects = is_1_1 and value.lower() == b"100-continue"
+                case b"idempotency-key":
+                    self.can_repeat = True
+        self._made_for: tuple[Rules | None, bytes, bytes] = (None, b"", b"")
+        self._block = b""
+
+    def block_for(self, site: Rules, user_ip: bytes, host: bytes) -> bytes:
+        """The lines for the service, with the empty one at the end (behaviour.md 3.5); `host` is what the user asked for."""
+        made_for = self._made_for
+        if made_for[0] is site and made_for[1] == user_ip and made_for[2] == host:
+            return self._block
+        fields = rules.without(rules.end_to_end(self.fields), (b"host", b"content-length", b"expect"))
+        if self.length == CHUNKED:
+            fields += [(name, value) for name, value in self.fields if name.lower() == b"trailer"]
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        elif self.has_length:
+            fields.append((b"Content-Length", b"%d" % self.length))
+        if self.expects:
+            fields.append((b"Expect", b"100-continue"))
+        fields = rules.with_set(rules.forwarded(fields, user_ip=user_ip, host=host, proto=b"http"), site.request_set)
+        self._block = block = b"Host: %b\r\n%b\r\n" % (site.host_rewrite or host, heads.block_of(fields))
+        self._made_for = (site, user_ip, host)
+        return block
+
+
+def _fields_1_1(block: bytes) -> RequestFields:
+    return RequestFields(heads.fields_of(block), is_1_1=True)
+
+
+def _fields_1_0(block: bytes) -> RequestFields:
+    return RequestFields(heads.fields_of(block), is_1_1=False)
+
+
+class Response:
+    """The head of a response. Raises BadHead when it is none."""
+
+    __slots__ = ("_made", "_made_for", "fields", "has_date", "is_1_1", "keep_alive", "length", "reason", "status", "upgrade")
+
+    def __init__(self, head: bytes) -> None:
+        line, _, block = head.partition(b"\r\n")
+        self.status, self.reason, self.is_1_1 = heads.status_line(line)
+        self.fields = fields = heads.fields_of(block[:-2])
+        self.length = heads.response_length(fields, is_1_1=self.is_1_1)
+        tokens = heads.tokens_of(fields, b"connection")
+        self.keep_alive = b"close" not in tokens and (self.is_1_1 or b"keep-alive" in tokens)
+        self.upgrade = rules.upgrade_of(fields) if self.status == 101 else b""
+        self.has_date = any(name.lower() == b"date" for name, _ in fields)
+        self._made_for: tuple[Rules | None, bool, bool] = (None, False, False)
+        self._made = b""
+
+    def has_body(self, *, head_only: bool) -> bool:
+        """Whether a body follows, in answer to a request with this method."""
+        return not head_only and self.status >= 200 and self.status not in (204, 304)
+
+    def fields_for(self, site: Rules) -> list[Field]:
+        """The fields for the user, without those that tell where the body ends."""
+        return rules.with_set(rules.without(rules.end_to_end(self.fields), (b"content-length",)), site.response_set)
+
+    def lines_for(self, site: Rules, *, with_body: bool, is_1_1: bool) -> bytes:
+        """Status line and fields for a user of HTTP/1, without Date, what is said of the connection, and the empty line.
+
+        The body's framing is the user's: what has no length is chunked for HTTP/1.1, and goes on until the close for 1.0.
+        """
+        made_for = self._made_for
+        if made_for[0] is site and made_for[1] is with_body and made_for[2] is is_1_1:
+            return self._made
+        fields = self.fields_for(site)
+        if self.length >= 0 and self.status >= 200 and self.status != 204:
+            fields.append((b"Content-Length", b"%d" % self.length))
+        elif is_1_1 and (with_body or (self.length == CHUNKED and self.status >= 200 and self.status != 204)):
+            fields += [(name, value) for name, value in self.fields if name.lower() == b"trailer"]
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        self._made = made = b"HTTP/1.1 %d %b\r\n%b" % (self.status, self.reason, heads.block_of(fields))
+        self._made_for = (site, with_body, is_1_1)
+        return made
+
+
+def _response(head: bytes) -> Response:
+    try:
+        return Response(head)
+    except BadHead:
+        return Response(heads.lenient(head))
+
+
+requests_1_1 = Cache(_fields_1_1)
+requests_1_0 = Cache(_fields_1_0)
+responses = Cache(_response)
+
+__all__ = ["CHUNKED", "UNTIL_CLOSE", "Cache", "RequestFields", "Response", "requests_1_0", "requests_1_1", "responses"]

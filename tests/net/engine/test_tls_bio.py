@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from frp_py.net.engine.ends import Drop, SocketEnd
+from frp_py.net.engine.link import MuxEnd
+from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.relay import Relay
+from frp_py.net.engine.stream import EndStream, Holder
+from frp_py.net.engine.tls_bio import TlsOverEnd
+from tests.net.engine.test_stream import LinkPair, tcp_pair
+
+
+@cache
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("here.example").configure_cert(server)
+    server.num_tickets = 0  # which a side that closes at once would leave unread, and so reset the connection
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    return server, client
+
+
+@cache
+def only_12() -> ssl.SSLContext:
+    authority = trustme.CA()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    return client
+
+
+def over(engine: Engine, inner: Any, *, server_side: bool, client: ssl.SSLContext | None = None, name: str = "here.example") -> EndStream:
+    stream = EndStream(engine)
+    context = contexts()[0] if server_side else client or contexts()[1]
+    end = TlsOverEnd(engine, inner, context, stream, stream, server_side=server_side, server_name=None if server_side else name)
+    return stream.attach(end)
+
+
+@asynccontextmanager
+async def socket_streams(**options: Any) -> AsyncIterator[tuple[EndStream, EndStream]]:
+    engine = Engine()
+    async with engine.running():
+        a, b = tcp_pair()
+        nobody = EndStream(engine)
+        yield (
+            over(engine, SocketEnd(engine, a, nobody, nobody), server_side=False, **options),
+            over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True),
+        )
+
+
+async def pairs_over(engine: Engine, kind: str) -> tuple[EndStream, EndStream]:
+    a, b = tcp_pair()
+    nobody = EndStream(engine)
+    if kind == "socket":
+        near: Any = SocketEnd(engine, a, nobody, nobody)
+        far: Any = SocketEnd(engine, b, nobody, nobody)
+    else:
+        links = LinkPair(engine, a, b)
+        near = links.client.open(nobody, nobody)
+        assert isinstance(near, MuxEnd)
+        near.feed(memoryview(b"!"))
+        while not links.accepted:
+            await trio.testing.wait_all_tasks_blocked()
+        assert await links.accepted[0].receive_some(1) == b"!"
+        far = links.accepted[0].end
+    return over(engine, near, server_side=False), over(engine, far, server_side=True)
+
+
+@pytest.mark.parametrize("kind", ["socket", "link"])
+async def test_trio_finds_it_a_stream_with_half_close(kind: str) -> None:
+    engine = Engine()
+    async with engine.running():
+
+        async def pair() -> tuple[EndStream, EndStream]:
+            return await pairs_over(engine, kind)
+
+        await trio.testing.check_half_closeable_stream(pair, None)
+
+
+@pytest.mark.parametrize("older", [False, True])
+async def test_much_goes_both_ways_at_once(older: bool) -> None:
+    data = os.urandom(3_000_000)
+    async with socket_streams(client=only_12() if older else None) as (near, far), trio.open_nursery() as nursery:
+        got = {"near": bytearray(), "far": bytearray()}
+
+        async def receive(stream: EndStream, what: str) -> None:
+            while piece := await stream.receive_some():
+                got[what] += piece
+
+        async def send(stream: EndStream) -> None:
+            await stream.send_all(data)
+            await stream.send_eof()
+
+        for stream, what in ((near, "near"), (far, "far")):
+            nursery.start_soon(receive, stream, what)
+            nursery.start_soon(send, stream)
+        with trio.fail_after(20):
+            while any(len(part) < len(data) for part in got.values()):
+                await trio.sleep(0.01)
+    assert got == {"near": data, "far": data}
+
+
+async def test_whoever_does_not_read_stops_the_one_who_sends_to_him() -> None:
+    async with socket_streams() as (near, far):
+        with trio.move_on_after(0.3) as scope:
+            await near.send_all(bytes(200_000_000))
+        assert scope.cancelled_caught
+        assert far.kept <= 128 * 1024
+        far.close()
+        near.close()
+
+
+async def test_close_says_close_notify_and_an_end_without_it_is_an_end_too() -> None:
+    engine = Engine()
+    async with engine.running():
+        a, b = tcp_pair()
+        nobody = EndStream(engine)
+        far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
+        client = trio.SSLStream(
+            trio.SocketStream(trio.socket.from_stdlib_socket(a)), contexts()[1], server_hostname="here.example", https_compatible=False
+        )
+        await client.send_all(b"x")
+        assert await far.receive_some() == b"x"
+        await far.send_all(b"bye")
+        await far.aclose()
+        assert await client.receive_some() == b"bye"
+        assert await client.receive_some() == b""  # strict: it raises when close_notify is missing
+        await trio.aclose_forcefully(client)
+
+
+async def test_a_user_that_is_cut_off_without_close_notify_has_ended() -> None:
+    async with socket_streams() as (near, far):
+        await near.send_all(b"x")
+        assert await far.receive_some() == b"x"
+        assert isinstance(near.end, TlsOverEnd)
+        near.end._inner.close()
+        assert await far.receive_some() == b""
+
+
+async def test_half_close_keeps_the_bytes_that_are_still_to_come() -> None:
+    async with socket_streams() as (near, far):
+        await near.send_all(b"question")
+        assert await far.receive_some() == b"question"
+        far.end.feed(memoryview(bytes(50_000)))  # on its way when `near` says its end
+        await near.send_eof()
+        await far.send_all(b"answer")
+        got = bytearray()
+        while len(got) < 50_006:
+            got += await near.receive_some()
+        assert got[-6:] == b"answer"
+        assert await far.receive_some() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [(b"GET / HTTP/1.1\r\n\r\n", "http request"), (b"\x16\x03\x01\x00\x05hello", ""), (os.urandom(2000).replace(b"\x16", b"x"), "")],
+)
+async def test_what_is_not_tls_ends_the_connection(sent: bytes, reason: str) -> None:
+    engine = Engine()
+    async with engine.running():
+        a, b = tcp_pair()
+        nobody = EndStream(engine)
+        far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
+        user = trio.SocketStream(trio.socket.from_stdlib_socket(a))
+        await user.send_all(sent)
+        with pytest.raises(trio.BrokenResourceError, match=f"tls: .*{reason}"):
+            await far.receive_some()
+        with trio.fail_after(2):
+            try:
+                while await user.receive_some():
+                    pass
+            except trio.BrokenResourceError:
+                pass
+        await user.aclose()
+
+
+async def test_the_end_during_the_handshake_is_a_loss() -> None:
+    engine = Engine()
+    async with engine.running():
+        a, b = tcp_pair()
+        nobody = EndStream(engine)
+        far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
+        a.close()
+        with pytest.raises(trio.BrokenResourceError, match="closed during the TLS handshake"):
+            await far.receive_some()
+
+
+async def test_a_wrong_name_is_refused_by_the_client() -> None:
+    async with socket_streams(name="elsewhere.example") as (near, far):
+        with pytest.raises(trio.BrokenResourceError, match="certificate verify failed"):
+            await near.receive_some()
+        with pytest.raises(trio.BrokenResourceError):
+            await far.receive_some()
+
+
+async def test_a_relay_joins_it_after_the_handshake() -> None:
+    engine = Engine()
+    async with engine.running():
+        user_side, b = tcp_pair()
+        local, c = tcp_pair()
+        nobody = Drop(engine)
+
+        class Waiting(Holder):
+            __slots__ = ()
+
+        holder = Waiting(engine)
+        ready: list[bool] = []
+        inner = SocketEnd(engine, b, nobody, holder)
+        end = TlsOverEnd(engine, inner, contexts()[0], holder, holder, server_side=True, on_ready=lambda: ready.append(True))
+        holder.end = end
+        end.start()
+        user = trio.SSLStream(
+            trio.SocketStream(trio.socket.from_stdlib_socket(user_side)), contexts()[1], server_hostname="here.example", https_compatible=True
+        )
+        await user.do_handshake()
+        await user.send_all(b"early")
+        with trio.fail_after(5):
+            while not holder.data:
+                await trio.sleep(0.01)
+        assert ready == [True]
+        done: list[Relay] = []
+        relay = Relay(engine, SocketEnd(engine, c, nobody, holder), end, half_close=True, on_done=done.append)
+        holder.hand_over()
+        relay.start()
+        service = trio.SocketStream(trio.socket.from_stdlib_socket(local))
+        assert await service.receive_some() == b"early"
+        big = os.urandom(1_000_000)
+        got = bytearray()
+
+        async def read() -> None:
+            while piece := await user.receive_some():
+                got.extend(piece)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await service.send_all(big)
+            await service.send_eof()
+        assert got == big
+        await user.aclose()
+        with trio.fail_after(5):
+            assert await service.receive_some() == b""
+        await service.aclose()
+        with trio.fail_after(5):
+            while not done:
+                await trio.sleep(0.01)
+
+
