@@ -10,7 +10,6 @@ import trio
 from frp_py.client.backoff import Attempts, Losses
 from frp_py.client.connect import Connector, LoggedIn
 from frp_py.client.session import Session
-from frp_py.config import resolve_value_source
 from frp_py.errors import FrpError
 from frp_py.log import get_logger
 from frp_py.net.engine.link import MuxEnd, MuxLink
@@ -46,7 +45,7 @@ class Client:
         config = self.config
         token = config.auth.token
         if config.auth.token_source is not None and config.auth.method == "token":
-            token = await trio.to_thread.run_sync(resolve_value_source, config.auth.token_source)
+            token = await trio.to_thread.run_sync(resolve_value_source, config.auth.token_source, "auth.tokenSource")
         connector = Connector(config, self.engine, token)
         async with self.engine.running():
             try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _LOGIN_ANSWER = 10  # s
 _HANDSHAKE = 10  # s
+_MUX_HINT = " before it answered the login (is transport.tcpMux the same on both sides?)"
 
 Change = Callable[[bytes | bytearray], bytes | bytearray]
 
@@ -123,10 +124,13 @@ class Connector:
             try:
                 data = await stream.receive_some()
             except trio.BrokenResourceError as error:
-                raise FrpError(str(error)) from None
+                hint = _MUX_HINT if "closed by the other side" in str(error) else ""
+                raise FrpError(f"{error}{hint}") from None
             if not data:
-                raise FrpError("the server closed the connection before answering the login (is transport.tcpMux the same on both sides?)")
+                raise FrpError(f"connection closed by the other side{_MUX_HINT}")
             received.extend(data)
+            if received[0] == 0 and self.wire_name == "v1":
+                raise PeerError(f"the server sent something else than a message{_MUX_HINT}")
 
         if self.wire_name == "v2":
             transport = self._config.transport

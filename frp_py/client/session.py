@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from frp_py.client.local import Dialer
 from frp_py.client.phase import Phase, Signal
 from frp_py.client.proxies import KINDS
+from frp_py.client.visitors import KINDS as VISITOR_KINDS
 from frp_py.errors import FrpError, PeerError
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import socket_end
@@ -23,11 +26,17 @@ from frp_py.protocol.yamux import BACKLOG
 if TYPE_CHECKING:
     from frp_py.client.connect import Connector, LoggedIn
     from frp_py.client.proxies.base import LocalSide
+    from frp_py.client.visitors.base import Visitor
     from frp_py.config import ClientConfig
     from frp_py.net.engine.loop import Engine, Timeouts
     from frp_py.net.engine.relay import Relay
     from frp_py.protocol.yamux import Session as YamuxSession
 
+_Opening: TypeAlias = tuple[Holder, Message, Callable[[str], None]]
+
+_MOST_TO_OPEN = 1024  # connections that wait for their turn
+_NEXT_LOOK = 0.05  # s, when the server has not accepted enough yet
+_START_AGAIN = 10.0  # s between attempts to start a visitor
 _TICK = 3.0  # s between looks at the proxies
 _ASK_AGAIN = 20.0  # s without an answer to NewProxy
 _EARLY = 1000  # users of one proxy who may have come before its answer
@@ -57,17 +66,20 @@ class Session:
         self.half_close = HALF_CLOSE in logged_in.answer.features
         self.proxies: dict[str, LocalSide] = {}
         """By their names on the wire."""
+        self.visitors: dict[str, Visitor] = {}
+        self.answer_timeouts = dial_timeouts
+        """For the server's answers to visitors, which have as long as a local service has to accept."""
         self.dialer: Dialer
         self._direct = DIRECT in logged_in.answer.features
         self._connector = connector
         self._logged_in = logged_in
-        self._wire = logged_in.wire
+        self.wire = logged_in.wire
         self.wire_name = connector.wire_name
         self._link = link
         self._dial_timeouts = dial_timeouts
         self.nursery: trio.Nursery
         self._alive = trio.CancelScope()  # ends when no good Pong comes for heartbeatTimeout
-        self._to_open = 0  # work connections that wait until the server has accepted earlier ones
+        self._to_open: deque[_Opening] = deque()  # until the server has accepted earlier ones
         self._end_reason = ""
         if link is not None:
             link.half_close = self.half_close
@@ -91,6 +103,7 @@ class Session:
                 self.dialer = Dialer(self.engine, nursery, self._dial_timeouts)
                 self._start_health_checks()
                 nursery.start_soon(self._look_after_proxies)
+                nursery.start_soon(self._look_after_visitors)
                 transport = self.config.transport
                 if transport.heartbeat_interval > 0:
                     nursery.start_soon(self._send_heartbeats, transport.heartbeat_interval)
@@ -109,6 +122,9 @@ class Session:
             proxy.signal(Signal.STOPPED)
             proxy.close()
         self.proxies.clear()
+        for visitor in self.visitors.values():
+            visitor.close()
+        self.visitors.clear()
         self._logged_in.stream.close()
         if self._link is not None:
             self._link.close()
@@ -124,14 +140,14 @@ class Session:
     def send(self, message: Message) -> None:
         """Queue a message for the server."""
         try:
-            data = self._logged_in.seal(self._wire.pack(message))
+            data = self._logged_in.seal(self.wire.pack(message))
         except FrpError as error:
             self.log.error("message not sent: %s", error)
             return
         self._logged_in.stream.end.feed(memoryview(data))
 
     async def _receive(self) -> None:
-        reader = self._wire.Reader()
+        reader = self.wire.Reader()
         open_, stream = self._logged_in.open, self._logged_in.stream
         data = self._logged_in.rest
         try:
@@ -182,8 +198,33 @@ class Session:
             now = trio.current_time()
             for proxy in self.proxies.values():
                 self._look_after(proxy, now)
-            self._open_waiting()
             await trio.sleep(_TICK)
+
+    async def _look_after_visitors(self) -> None:
+        for config in self.config.visitors:
+            make = VISITOR_KINDS.get(config.type)
+            if make is not None:
+                self.visitors[config.name] = make(self, config)
+        if self.visitors:
+            self.log.info("visitor added: [%s]", " ".join(self.visitors))
+        again = False
+        while not all(visitor.is_started for visitor in self.visitors.values()):
+            for visitor in self.visitors.values():
+                if not visitor.is_started:
+                    self._start_visitor(visitor, again=again)
+            again = True
+            await trio.sleep(_START_AGAIN)
+
+    def _start_visitor(self, visitor: Visitor, *, again: bool) -> None:
+        if again:
+            self.log.info("try to start visitor [%s]", visitor.name)
+        try:
+            visitor.start()
+        except FrpError as error:
+            visitor.log.warning("start error: %s", error)
+        else:
+            visitor.is_started = True
+            visitor.log.info("start visitor success")
 
     def _start_health_checks(self) -> None:
         for proxy in self.proxies.values():
@@ -244,42 +285,54 @@ class Session:
     # work connections
 
     def _open_work_connection(self) -> None:
+        self.open_connection(WorkStart(self), self._work_greeting(), self._work_not_opened)
+
+    def _work_not_opened(self, reason: str) -> None:
+        self.log.warning("work connection not opened: %s", reason)
+
+    def open_connection(self, holder: Holder, first: Message, failed: Callable[[str], None]) -> None:
+        """Open a link connection for `holder`, whose end is set then, and send the `first` message on it. Otherwise call failed(reason)."""
         if self._link is None:
-            self.nursery.start_soon(self._open_own_connection)
-        elif self._to_open or len(self._link.session.unacknowledged) >= BACKLOG:
-            self._to_open += 1
+            self.nursery.start_soon(self._open_own_connection, holder, first, failed)
+        elif not self._to_open and len(self._link.session.unacknowledged) < BACKLOG:
+            self._open_stream(self._link, holder, first, failed)
+        elif len(self._to_open) < _MOST_TO_OPEN:
+            self._to_open.append((holder, first, failed))
+            if len(self._to_open) == 1:
+                self.engine.at(trio.current_time() + _NEXT_LOOK, self._open_waiting)
         else:
-            work = WorkStart(self)
-            try:
-                work.end = self._link.open(work, work)
-            except PeerError as error:
-                self.log.warning("work connection not opened: %s", error)
-            else:
-                work.end.feed(memoryview(self._work_greeting()))
+            failed("too many connections wait until the server accepts them")
+
+    def _open_stream(self, link: MuxLink, holder: Holder, first: Message, failed: Callable[[str], None]) -> None:
+        try:
+            holder.end = link.open(holder, holder)
+        except PeerError as error:
+            failed(str(error))
+        else:
+            holder.end.feed(memoryview(self._connector.opening() + self.wire.pack(first)))
 
     def _open_waiting(self) -> None:
-        waiting, self._to_open = self._to_open, 0
-        for _ in range(waiting):
-            self._open_work_connection()
+        link, waiting = self._link, self._to_open
+        while waiting and link is not None and len(link.session.unacknowledged) < BACKLOG:
+            self._open_stream(link, *waiting.popleft())
+        if waiting:
+            self.engine.at(trio.current_time() + _NEXT_LOOK, self._open_waiting)
 
-    async def _open_own_connection(self) -> None:
+    async def _open_own_connection(self, holder: Holder, first: Message, failed: Callable[[str], None]) -> None:
         try:
             sock = await self._connector.connect()
         except FrpError as error:
-            self.log.warning("work connection not opened: %s", error)
+            failed(str(error))
             return
-        work = WorkStart(self)
-        work.end = end = socket_end(self.engine, sock, work, work)
-        end.feed(memoryview(self._work_greeting()))
+        holder.end = end = socket_end(self.engine, sock, holder, holder)
+        end.feed(memoryview(self._connector.opening() + self.wire.pack(first)))
         end.start()
 
-    def _work_greeting(self) -> bytes:
+    def _work_greeting(self) -> NewWorkConn:
         if "NewWorkConns" in self.config.auth.additional_scopes:
             now = int(time.time())
-            message = NewWorkConn(self.run_id, privilege_key(self.token, now), now)
-        else:
-            message = NewWorkConn(self.run_id)
-        return self._connector.opening() + self._wire.pack(message)
+            return NewWorkConn(self.run_id, privilege_key(self.token, now), now)
+        return NewWorkConn(self.run_id)
 
     def accept_stream(self, link: MuxLink, session: YamuxSession, stream_id: int) -> MuxEnd | None:
         """A work connection that the server opens itself, if that was agreed."""
@@ -321,7 +374,7 @@ class WorkStart(Holder):
         if self._started:
             return
         try:
-            taken = self._session._wire.take_message(self.data)
+            taken = self._session.wire.take_message(self.data)
         except PeerError as error:
             self._session.log.warning("work connection closed: %s", error)
             self.end.abort()

@@ -7,8 +7,15 @@ from .check import source_fault
 from .common import ExecSource, ValueSource
 
 
-def resolve_value_source(source: ValueSource) -> str:
-    """Return the value, without surrounding white space. Raises ConfigError with the reasons of config.md 4.8; may block."""
+def resolve_value_source(source: ValueSource, key: str = "") -> str:
+    """Return the value, without surrounding white space. Raises ConfigError with the reasons of config.md 4.8, `key` named; may block."""
+    try:
+        return _value(source)
+    except ConfigError as error:
+        raise ConfigError(f"failed to resolve {key}: {error}" if key else str(error)) from None
+
+
+def _value(source: ValueSource) -> str:
     if fault := source_fault(source):
         raise ConfigError(fault)
     if source.file is not None and source.type == "file":

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from frp_py.config import resolve_value_source
 from frp_py.errors import FrpError, Refused
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import socket_end
@@ -31,13 +30,16 @@ from frp_py.server.lobby import Lobby
 from frp_py.server.ports import PortBook
 from frp_py.server.reception import Caller, Reception
 from frp_py.server.registry import Clients, Controls
+from frp_py.server.visitors import receive_visitor
 from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
+    from frp_py.net.engine.datagrams import Translator
     from frp_py.net.engine.relay import Relay
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.proxies.tcp import TcpGroup
+    from frp_py.server.vhost.http import HttpVhost
     from frp_py.server.vhost.https import HttpsVhost
     from frp_py.server.vhost.tcpmux import TcpmuxVhost
 
@@ -57,7 +59,7 @@ class Server:
         self.controls = Controls()
         self.clients = Clients()
         self.proxies: dict[str, PublicProxy] = {}
-        self.users: set[Relay] = set()
+        self.users: set[Relay | Translator] = set()
         """They outlive the session that they came by."""
         self.tcp_ports = PortBook(config.allow_ports)
         self.udp_ports = PortBook(config.allow_ports)
@@ -69,6 +71,7 @@ class Server:
         self.callers: set[Caller] = set()
         """Transport connections of clients."""
         self.tcp_groups: Groups[TcpGroup] = Groups()
+        self.http: HttpVhost | None = None
         self.https: HttpsVhost | None = None
         self.tcpmux: TcpmuxVhost | None = None
         self._listenings: list[Listening] = []
@@ -80,12 +83,13 @@ class Server:
         config = self.config
         self._tls = tls.server_context(config.transport.tls)
         if config.auth.token_source is not None and config.auth.method == "token":
-            self.token = resolve_value_source(config.auth.token_source)
+            self.token = resolve_value_source(config.auth.token_source, "auth.tokenSource")
         async with self.engine.running():
             try:
                 self._open_tcpmux()
                 listening = self._listen("server", config.bind_addr, config.bind_port, self._on_connection, config.transport.tcp_keepalive)
                 log.info("frps tcp listen on %s", _address(*listening.address))
+                self._open_http()
                 self._open_https()
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
@@ -113,6 +117,18 @@ class Server:
     def _shares(self, port: int) -> bool:
         """Whether a vhost port is the client port too (behaviour.md 1.3)."""
         return port == self.config.bind_port and self.config.proxy_bind_addr == self.config.bind_addr
+
+    def _open_http(self) -> None:
+        config = self.config
+        if config.vhost_http_port > 0:
+            from frp_py.server.vhost.http import HttpVhost
+
+            self.http = HttpVhost(self.engine, config)
+            if self._shares(config.vhost_http_port):
+                address = (config.proxy_bind_addr, config.vhost_http_port)
+            else:
+                address = self._listen("vhost http", config.proxy_bind_addr, config.vhost_http_port, self.http.on_connection).address
+            log.info("http service listen on %s", _address(*address))
 
     def _open_https(self) -> None:
         config = self.config
@@ -148,7 +164,7 @@ class Server:
             relay.abort()
         for caller in list(self.callers):
             caller.close()
-        for vhost in (self.https, self.tcpmux):
+        for vhost in (self.http, self.https, self.tcpmux):
             if vhost is not None:
                 vhost.close()
 
@@ -170,7 +186,12 @@ class Server:
                 if first is None:
                     return
                 https = self.https if self._shares(self.config.vhost_https_port) else None
-                destination = first_bytes.destination(first, http_shares=False, https_shares=https is not None)
+                http = self.http if self._shares(self.config.vhost_http_port) else None
+                destination = first_bytes.destination(first, http_shares=http is not None, https_shares=https is not None)
+                if destination is Destination.VHOST_HTTP and http is not None:
+                    handed_on = True
+                    http.on_connection(sock, address)
+                    return
                 if destination is Destination.VHOST_HTTPS and https is not None:
                     handed_on = True
                     https.on_connection(sock, address)
@@ -204,6 +225,7 @@ class Server:
     def _hand_on(self, sock: socket.socket, address: Any) -> None:
         """From here the engine has it."""
         caller = Caller(self, address, self.lobby.enter(lambda: caller.close()))
+        caller.local_address = sock.getsockname
         self.callers.add(caller)
         transport = self.config.transport
         if transport.tcp_mux:
@@ -237,8 +259,11 @@ class Server:
         elif isinstance(message, Login):
             self._nursery.start_soon(self._log_in, message, reception)
         elif isinstance(message, NewVisitorConn):
-            text = f"custom listener for [{message.proxy_name}] doesn't exist"
-            reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(text, "register visitor conn error")))
+            try:
+                receive_visitor(self, message, reception)
+            except Refused as error:
+                log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
         else:
             log.warning("connection from [%s] closed: %s is no first message", reception.caller.address[0], type(message).__name__)
             reception.end.close()

@@ -27,7 +27,7 @@ _STRANGERS_STREAMS = 16  # that a link may have waiting before somebody has logg
 class Caller:
     """One transport connection of a client: its address, and whether anything on it has been authenticated."""
 
-    __slots__ = ("address", "close", "guest", "link", "server", "waiting")
+    __slots__ = ("address", "close", "guest", "link", "local_address", "server", "waiting")
 
     def __init__(self, server: Server, address: Any, guest: Guest) -> None:
         self.server = server
@@ -35,6 +35,8 @@ class Caller:
         self.guest: Guest | None = guest
         self.link: MuxLink | None = None
         self.close: Callable[[], None] = lambda: None
+        self.local_address: Callable[[], Any] = lambda: ("", 0)
+        """Where on this machine it came to; raises OSError when it is gone."""
         self.waiting = 0  # link connections without their first message
 
     @property

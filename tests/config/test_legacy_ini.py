@@ -96,5 +96,6 @@ def test_types() -> None:
         1000,
         *[None] * 6,
     ]
+    assert [integer(text) for text in ("9223372036854775807", "9223372036854775808", "-9223372036854775808")] == [2**63 - 1, None, -(2**63)]
     assert [boolean(text) for text in ("1", "yes", "ON", "0", "n", "off", "", "maybe", "tRue")] == [True] * 3 + [False] * 3 + [None] * 3
     assert words(" a, b ,,c, ") == ["a", "b", "c"]

@@ -111,6 +111,7 @@ ERRORS = [
     ("{{ 1x }}", '1: bad number syntax: "1x"'),
     ("{{ ! }}", "1: unrecognized character in action: U+0021 '!'"),
     ("{{range $i,$j,$k := .Envs}}{{end}}", "1: too many declarations in range"),
+    ("{{ $x := 1 }}{{ $x, $y := 2 }}", '1: unexpected "," in operand'),
     ("{{ 1 | 2 }}", "1: non executable command in pipeline stage 2"),
     ('{{ "a".b }}', '1: unexpected . after term "\\"a\\""'),
     ("{{ template 1 }}", '1: unexpected "1" in template clause'),

@@ -124,7 +124,6 @@ def test_with_an_frp_client_the_first_end_closes_both_ways(world: World, mux: bo
         client.register("it", remote)
         work = client.work_connection()
         with connect(remote) as user:
-            user.sendall(b"x")
             assert client.started(work).error == ""
             work.sendall(BIG[:200_000])
             if first == "user":
@@ -137,7 +136,8 @@ def test_with_an_frp_client_the_first_end_closes_both_ways(world: World, mux: bo
             else:
                 work.close()
                 assert receive_all(user) == BIG[:200_000]
-                eventually(lambda: work.has_ended, "the client hears it")
+                if mux:
+                    eventually(lambda: work.has_ended, "the client hears it")
 
 
 def test_idle_work_connections_of_the_pool_are_used_before_new_ones_are_asked_for(world: World) -> None:
@@ -166,9 +166,7 @@ def test_a_user_for_whom_no_work_connection_comes_is_told_after_the_timeout(worl
             receive_all(user)
         assert 0.9 < time.monotonic() - began < 3
         frps.wait_for("timeout trying to get work connection")
-        # a work connection that comes late serves the next one
-        client.work_connection()
-        client.serve_echo()
+        client.serve_echo()  # late, but those who come now are served
         assert exchange(remote, b"hello") == b"hello"
 
 

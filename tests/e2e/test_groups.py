@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 import trustme
 
-from tests.support.programs import HOST, Program, World, connect, eventually, free_port, receive_all
+from tests.support.programs import Handler, Program, World, connect, eventually, free_port, receive_all
 
 
-def saying(name: str) -> object:
+def saying(name: str) -> Handler:
     def handle(connection: socket.socket) -> None:
         connection.sendall(name.encode())
 
@@ -34,7 +34,7 @@ def who_answers(port: int) -> str:
 def join(world: World, server_port: int, kind: str, names: str, lines: str) -> list[Program]:
     clients = []
     for name in names:
-        service = world.service(saying(name))  # type: ignore[arg-type]
+        service = world.service(saying(name))
         client = world.frpc(server_port, "", member(kind, name, service.port, lines))
         client.wait_for(f"[{name}] start proxy success")
         clients.append(client)
@@ -62,8 +62,8 @@ def test_tcp_members_without_a_port_share_one(world: World) -> None:
     frps, server_port = world.frps()
     join(world, server_port, "tcp", "ab", "")
     ports = {frps.wait_for("tcp proxy listen port [", count=n).rpartition("[")[2].rstrip("]") for n in (1, 2)}
-    assert len(ports) == 1
-    assert {who_answers(int(ports.pop())) for _ in range(2)} == {"a", "b"}
+    (port,) = ports
+    assert {who_answers(int(port)) for _ in range(2)} == {"a", "b"}
 
 
 def test_a_busy_member_stops_nobody_else(world: World) -> None:
@@ -71,7 +71,7 @@ def test_a_busy_member_stops_nobody_else(world: World) -> None:
     _, server_port = world.frps("userConnTimeout = 3\n")
     port = free_port()
     wire = world.wire(server_port)
-    slow = world.frpc(wire.port, "", member("tcp", "slow", world.service(saying("slow")).port, f"remotePort = {port}"))  # type: ignore[arg-type]
+    slow = world.frpc(wire.port, "", member("tcp", "slow", world.service(saying("slow")).port, f"remotePort = {port}"))
     slow.wait_for("[slow] start proxy success")
     join(world, server_port, "tcp", "f", f"remotePort = {port}")
     wire.swallow = {"up", "down"}
@@ -173,12 +173,12 @@ def test_tcpmux_members_take_turns(world: World) -> None:
 
 def test_joining_and_leaving_at_once(world: World) -> None:
     """Clients that come and go all the time: while one is there, the port is."""
-    frps, server_port = world.frps()
+    _, server_port = world.frps()
     port = free_port()
     join(world, server_port, "tcp", "s", f"remotePort = {port}")
     for _ in range(3):
         others = [
-            world.frpc(server_port, "", member("tcp", f"o{i}", world.service(saying("o")).port, f"remotePort = {port}"))  # type: ignore[arg-type]
+            world.frpc(server_port, "", member("tcp", f"o{i}", world.service(saying("o")).port, f"remotePort = {port}"))
             for i in range(3)
         ]
         for i, other in enumerate(others):
@@ -188,4 +188,3 @@ def test_joining_and_leaving_at_once(world: World) -> None:
         for other in others:
             other.stop()
         eventually(lambda: {who_answers(port)} == {"s"}, "only the first is left")
-    assert HOST in frps.config_path.read_text()

@@ -6,11 +6,13 @@ import getpass
 import socket
 import subprocess
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.programs import HOST, World, connect, eventually, free_port, need, receive_all, receive_exactly
+from tests.support import programs
+from tests.support.programs import HOST, Handler, World, connect, eventually, free_port, need, receive_all, receive_exactly
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 LOG_IN = b'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm="Restricted"\r\n\r\n'
@@ -23,7 +25,7 @@ def tcpmux_proxy(name: str, port: int, domain: str, extra: str = "") -> str:
     )
 
 
-def naming(name: bytes) -> object:
+def naming(name: bytes) -> Handler:
     def handle(connection: socket.socket) -> None:
         connection.sendall(name)
         while data := connection.recv(1 << 16):
@@ -54,7 +56,7 @@ def test_routes_credentials_and_answers(world: World) -> None:
     page.write_text("<html>nobody here</html>")
     frps, server_port = world.frps(f"tcpmuxHTTPConnectPort = {port}\ncustom404Page = '{page}'\n")
     frps.wait_for(f"tcpmux httpconnect multiplexer listen on {HOST}:{port}, passthrough: false")
-    names = {name: world.service(naming(name.encode())).port for name in ("open", "lock", "user", "wild")}  # type: ignore[arg-type]
+    names = {name: world.service(naming(name.encode())).port for name in ("open", "lock", "user", "wild")}
     frpc = world.frpc(
         server_port,
         "",
@@ -124,9 +126,7 @@ def test_what_is_no_connect_is_closed_without_an_answer(frps_with_tcpmux: tuple[
 
 
 @pytest.fixture(scope="module")
-def frps_with_tcpmux(tmp_path_factory: pytest.TempPathFactory) -> object:
-    from tests.support import programs
-
+def frps_with_tcpmux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, int]]:
     with programs.world(tmp_path_factory.mktemp("tcpmux")) as world:
         port = free_port()
         _, server_port = world.frps(f"tcpmuxHTTPConnectPort = {port}\n")

@@ -231,13 +231,13 @@ def echo(connection: socket.socket) -> None:
 class Service:
     """A local service: `handle(connection)` runs in a thread for each connection, which is closed after it."""
 
-    def __init__(self, handle: Handler = echo) -> None:
+    def __init__(self, handle: Handler = echo, port: int = 0) -> None:
         self.connections = 0
         """How many came so far."""
         self._handle = handle
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server((HOST, free_port()), backlog=4096)
+        self._listener = socket.create_server((HOST, port or free_port()), backlog=4096)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -368,9 +368,9 @@ class World:
         self.programs: list[Program] = []
         self._closing: list[Callable[[], None]] = []
 
-    def service(self, handle: Handler = echo) -> Service:
+    def service(self, handle: Handler = echo, port: int = 0) -> Service:
         """A local service, an echo if nothing else is said."""
-        service = Service(handle)
+        service = Service(handle, port)
         self._closing.append(service.close)
         return service
 

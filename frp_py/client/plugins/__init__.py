@@ -25,11 +25,10 @@ PLUGINS: dict[str, str] = {
 """Module and class, by type."""
 
 
-def plugin_of(proxy: LocalSide) -> Plugin[Any] | None:
-    """A new plugin for the proxy, if its configuration has one. Raises FrpError for a type that isn't there."""
+def plugin_of(proxy: LocalSide) -> Plugin[Any]:
+    """A new plugin for a proxy whose configuration has one. Raises FrpError for a type that isn't there."""
     options = proxy.config.plugin
-    if options is None:
-        return None
+    assert options is not None
     place = PLUGINS.get(options.type)
     if place is None:
         raise FrpError(f"plugin [{options.type}] is not registered")

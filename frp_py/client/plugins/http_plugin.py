@@ -16,6 +16,9 @@ from frp_py.net.serving import http1
 from frp_py.net.serving.exchange import HEAD_TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from frp_py.client.proxies.base import LocalSide
     from frp_py.net.engine.stream import Holder
     from frp_py.net.serving.exchange import Exchange
     from frp_py.protocol.messages import StartWorkConn
@@ -30,7 +33,7 @@ class HttpPlugin(Plugin[Options]):
     context: ssl.SSLContext | None = None
     """For users who come with TLS."""
 
-    def __init__(self, proxy, options) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, proxy: LocalSide, options: Options) -> None:
         super().__init__(proxy, options)
         self._connections: set[trio.CancelScope] = set()
 
@@ -63,9 +66,9 @@ class HttpPlugin(Plugin[Options]):
             user.tls = end.tls if isinstance(end.tls, UserTls) else None
             work.hand_over()
             stream.attach(end)
-        self.session.start_soon(self._serve, stream, ready, user, scope)
+        self.session.nursery.start_soon(self._serve, stream, ready, user, scope)
 
-    def _waking(self, ready: trio.Event):  # type: ignore[no-untyped-def]
+    def _waking(self, ready: trio.Event) -> Callable[[], None]:
         def wake() -> None:
             self.engine.tasks_wait = True
             ready.set()

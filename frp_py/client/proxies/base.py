@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from frp_py.client.phase import Phase, Signal, after
+from frp_py.client.plugins import plugin_of
+from frp_py.errors import FrpError
 from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
@@ -18,6 +20,7 @@ from frp_py.protocol.pace import Bucket
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
+    from frp_py.client.plugins.base import Plugin
     from frp_py.client.session import Session, WorkStart
     from frp_py.config.proxies import ProxyBase
     from frp_py.net.engine.stream import Holder
@@ -51,6 +54,7 @@ class LocalSide:
         limited = transport.bandwidth_limit and transport.bandwidth_limit_mode == "client"
         self.limit = Bucket(transport.bandwidth_limit.bytes_per_second, trio.current_time()) if limited else None
         """What all its users share, when it is the client that limits."""
+        self._plugin: Plugin[Any] | None = None  # once it is ready
 
     def signal(self, signal: Signal) -> None:
         """Something happened to it."""
@@ -80,14 +84,35 @@ class LocalSide:
 
     def prepare(self, done: Callable[[str], None]) -> None:
         """The server has accepted the proxy: make the local side ready, then call done(""), or done(reason) if that can't be."""
-        done("")
+        if self.config.plugin is None or self._plugin is not None:
+            done("")
+        else:
+            self.session.nursery.start_soon(self._prepare_plugin, done)
+
+    async def _prepare_plugin(self, done: Callable[[str], None]) -> None:
+        try:
+            plugin = plugin_of(self)
+            await plugin.prepare()
+        except FrpError as error:
+            done(str(error))
+        except Exception:
+            self.log.exception("bug in a plugin")
+            done("the plugin has failed")
+        else:
+            self._plugin = plugin
+            done("")
 
     def close(self) -> None:
         """The proxy is over; give back what it has. Its users' connections go on."""
+        if self._plugin is not None:
+            self._plugin.close()
 
     def serve(self, work: Holder, start: StartWorkConn) -> None:
         """A user has come; `work` is his connection."""
-        Errand(self, work, start)
+        if self._plugin is None:
+            Errand(self, work, start)
+        else:
+            self._plugin.serve(work, start)
 
     def join(self, local: End, work: Holder) -> None:
         """Join a user to the local service."""

@@ -249,7 +249,8 @@ class MuxLink:
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         self._send: Callable[[memoryview], int] = sock.write if isinstance(sock, ssl.SSLSocket) else sock.send
         self._keepalive = keepalive
-        self._quiet = 0  # s since the last ping was answered, or -s since it was asked
+        self._quiet = 0  # s since the last ping; while it isn't answered, since the last sign of life
+        self._heard = False  # something came, or room to send: a ping behind megabytes on a slow line is answered late
         self._on_lost = on_lost
         self._open = True
         self._blocked = False
@@ -285,6 +286,7 @@ class MuxLink:
     # events
 
     def _on_event(self, events: int) -> None:
+        self._heard = True
         if events & WRITE:
             self._blocked = False
             self.engine.change(self._fd, READ)
@@ -320,6 +322,9 @@ class MuxLink:
             self._violated(error)
         except OSError as error:
             self._lose(error.strerror or str(error))
+        except Exception:
+            self.log.exception("bug in the handling of a link")
+            self._lose("internal error")
 
     def _read_records(self, tls: ssl.SSLSocket, room: memoryview) -> tuple[int, bool]:
         """Fill `room` with what is there: as many bytes as came, and whether that was all for now."""
@@ -370,6 +375,8 @@ class MuxLink:
             raise PeerError("asks for more answers than it reads")
 
     def _tick(self) -> None:
+        if not self._open:
+            return  # another link's tick has just closed this one
         session = self.session
         session.ticks += 1
         session.rest()
@@ -377,11 +384,15 @@ class MuxLink:
             if self._keepalive > 0:
                 self._quiet += 1
                 if session.ping_seen < session.ping_sent:
-                    if self._quiet >= _PING_ANSWER:
+                    if self._heard:
+                        self._heard = False
+                        self._quiet = 0
+                    elif self._quiet >= _PING_ANSWER:
                         self._lose(f"keep-alive not answered within {_PING_ANSWER} s")
                         return
                 elif self._quiet >= self._keepalive:
                     self._quiet = 0
+                    self._heard = False
                     session.ping()
             if session.unacknowledged:
                 oldest = next(iter(session.unacknowledged.values()))
@@ -390,11 +401,8 @@ class MuxLink:
             self._look_at_overflow()
         except PeerError as error:
             self._violated(error)
-        if session.ticks % _CLOSE == 0:
-            # all of those that were closed before the last look
-            for end in [end for end in self.closed.values() if end.opened_at < session.ticks - _CLOSE]:
-                del self.closed[end.id]
-                end.reset()
+        while self.closed and (oldest_closed := next(iter(self.closed.values()))).at + _CLOSE <= session.ticks:
+            oldest_closed.expire()
 
     # ending
 
@@ -413,6 +421,8 @@ class MuxLink:
             self._open = False
             self.engine.not_each_second(self._tick)
             self.engine.bury(self._sock, self._fd)
-            self.session.broken(reason)
-            self._on_lost(reason)
+            try:
+                self.session.broken(reason)
+            finally:
+                self._on_lost(reason)
 

@@ -91,8 +91,12 @@ class Listening:
                     return
                 continue
             self._pause = 0.0
-            sock.setblocking(False)
-            self._on_connection(sock, address)
+            try:
+                sock.setblocking(False)
+                self._on_connection(sock, address)
+            except Exception:
+                log.exception("bug in the handling of a new connection")
+                sock.close()
 
     def _back_off(self, error: OSError) -> None:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import os
 import select
 from collections import deque
@@ -72,6 +73,24 @@ class Timeouts:
             expire()
 
 
+class _NoEpoll:
+    """What is left of the epoll object of an engine that has stopped: sockets can still be closed."""
+
+    def register(self, fd: int, events: int) -> None: ...
+
+    def modify(self, fd: int, events: int) -> None: ...
+
+    def unregister(self, fd: int) -> None: ...
+
+    def close(self) -> None: ...
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        return []
+
+    def fileno(self) -> int:
+        return -1
+
+
 class Engine:
     """The driver of all sockets that carry user bytes, and of the links; `run` must be running for anything to happen.
 
@@ -88,15 +107,16 @@ class Engine:
         """In a batch: what is queued now is dealt with at its end."""
         self.tasks_wait = False
         """Set by who made a trio task runnable, so that it gets its turn after this batch."""
-        self._epoll = select.epoll()
+        self._epoll: select.epoll | _NoEpoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._rung = False
+        self._stopped = False
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._flushes: list[Callable[[], None]] = []
         self._soon: deque[Callable[[], None]] = deque()
         self._graves: list[Closable] = []
         self._timeouts: list[Timeouts] = []
-        self._each_second: list[Callable[[], None]] = []
+        self._each_second: dict[Callable[[], None], None] = {}
         self._alarms: list[tuple[float, int, Callable[[], None]]] = []
         self._alarm_order = itertools.count()
         self._alarm_scope = trio.CancelScope()
@@ -123,6 +143,9 @@ class Engine:
     def bury(self, sock: Closable, fd: int) -> None:
         """Close a socket when the batch is over, so that its number doesn't come back while this batch still has events for it."""
         self._handlers.pop(fd, None)
+        if self._stopped:
+            sock.close()
+            return
         self._graves.append(sock)
         if not self.busy:
             self._ring()
@@ -149,12 +172,11 @@ class Engine:
 
     def each_second(self, callback: Callable[[], None]) -> None:
         """Call `callback` about once a second, until `not_each_second`."""
-        self._each_second.append(callback)
+        self._each_second[callback] = None
 
     def not_each_second(self, callback: Callable[[], None]) -> None:
         """Don't any more."""
-        if callback in self._each_second:
-            self._each_second.remove(callback)
+        self._each_second.pop(callback, None)
 
     def timeouts(self, seconds: float) -> Timeouts:
         """A new set of things to end after `seconds`."""
@@ -182,7 +204,7 @@ class Engine:
                 scope.cancel()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. What is watched is left as it is then: whoever opened it closes it."""
+        """Serve until cancelled. What is watched is left as it is then: whoever opened it closes it, and may do so later."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tick)
@@ -192,8 +214,11 @@ class Engine:
                     await trio.lowlevel.wait_readable(self._epoll.fileno())
                     self._turn()
         finally:
+            self._guard(partial(self.lingering.sweep, math.inf))
             self.finish_batch()
+            self._stopped = self._rung = True
             self._epoll.close()
+            self._epoll = _NoEpoll()
             os.close(self._bell)
 
     def _turn(self) -> None:
@@ -268,7 +293,7 @@ class Engine:
             now = trio.current_time()
             for timeouts in self._timeouts:
                 self._guard(partial(timeouts.sweep, now))
-            for callback in self._each_second.copy():
+            for callback in list(self._each_second):
                 self._guard(callback)
 
     async def _run_alarms(self) -> None:

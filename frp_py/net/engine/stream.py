@@ -315,3 +315,11 @@ class EndStream(HalfCloseableStream):
                     self.end.close()
             self._readable.set()
             self._writable.set()
+
+    def abort(self) -> None:
+        """Give it up so that the other side notices."""
+        if not self._closed:
+            if self._broken is None:
+                self.end.abort()
+            self._broken = self._broken or "given up"
+            self.close()

@@ -53,10 +53,10 @@ class PublicProxy:
     def close(self) -> None:
         """Let nobody in any more, and give back what was taken. Running connections go on."""
 
-    def join(self, user: End, work: Holder) -> None:
-        """Join a user to his work connection, on which StartWorkConn has been sent."""
+    def join(self, user: End, work: Holder, *, half_close: bool = True) -> None:
+        """Join a user, whose side keeps half-closed connections or not, to his work connection, on which StartWorkConn has been sent."""
         control = self.control
-        relay = Relay(control.engine, user, self.application_end(work), half_close=control.half_close, on_done=self._left)
+        relay = Relay(control.engine, user, self.application_end(work), half_close=half_close and control.half_close, on_done=self._left)
         control.server.users.add(relay)
         self.count_open()
         work.hand_over()

@@ -49,22 +49,17 @@ class HttpPublic(PublicProxy):
         user = self.wish.route_by_http_user
         key = (domain.lower(), location, user)
 
-        def give_back() -> None:
+        def give_back(site: Site) -> None:
             vhost.routes.remove(*key)
             del vhost.sites[site]
 
         def make() -> Site:
-            nonlocal site
-            site = Site(self, key, give_back)
+            site = Site(self, key, lambda: give_back(site))
             vhost.routes.add(*key, site)
             vhost.sites[site] = None
             return site
 
-        site: Site
-        if self.wish.group:
-            site = vhost.groups.join(self, key, make, once=True)
-        else:
-            make()
+        site = vhost.groups.join(self, key, make, once=True) if self.wish.group else make()
         site.admit(self)
         return site
 

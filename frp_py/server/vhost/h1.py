@@ -230,7 +230,7 @@ class UserConnection:
             user = request.proxy_credentials[0] if request.proxy_credentials else ""
         site = self.vhost.routes.find(rules.routing_host(host), rules.unescaped_path(path), user)
         if site is None:
-            self._not_found("no route found: %s %s" % (_text(host), _text(path)))
+            self._not_found(f"no route found: {_text(host)} {_text(path)}")
         elif not site.rules.admit(request.proxy_credentials if authority is not None else credentials):
             self._answer(*pages.unauthorized(proxy=authority is not None))
         else:
