@@ -15,6 +15,7 @@ from frp_py.log import get_logger
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import EndStream
+from frp_py.net.token import token_of
 
 if TYPE_CHECKING:
     from frp_py.config import ClientConfig
@@ -43,9 +44,7 @@ class Client:
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the run id of the first login. Raises FrpError when that fails and loginFailExit is on."""
         config = self.config
-        token = config.auth.token
-        if config.auth.token_source is not None and config.auth.method == "token":
-            token = await trio.to_thread.run_sync(resolve_value_source, config.auth.token_source, "auth.tokenSource")
+        token = await token_of(config.auth)
         connector = Connector(config, self.engine, token)
         async with self.engine.running():
             try:

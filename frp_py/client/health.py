@@ -128,9 +128,10 @@ async def _get(url: str, headers: list[tuple[str, str]]) -> _Answer:
             await stream.send_all((request or b"") + (connection.send(h11.EndOfMessage()) or b""))
             while not isinstance(event := connection.next_event(), h11.Response):
                 if event is h11.NEED_DATA:
-                    connection.receive_data(bytes(await stream.receive_some(65536)))
-                elif not isinstance(event, h11.InformationalResponse):
-                    raise ProbeError("connection closed before an answer")
+                    data = await stream.receive_some(65536)
+                    if not data:
+                        raise ProbeError("connection closed before an answer")
+                    connection.receive_data(bytes(data))
     except h11.ProtocolError as error:
         raise ProbeError(str(error)) from None
     location = next((value for name, value in event.headers if name == b"location"), b"")

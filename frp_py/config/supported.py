@@ -49,9 +49,12 @@ def _client(config: ClientConfig) -> Iterator[str]:
     for proxy in config.proxies:
         yield from (f"proxy {proxy.name}: {key}" for key in _proxy(proxy))
     for visitor in config.visitors:
-        yield f'visitor {visitor.name}: type = "{visitor.type}"'
+        if visitor.type == "xtcp":
+            yield f'visitor {visitor.name}: type = "{visitor.type}"'
+        elif visitor.plugin is not None:
+            yield f'visitor {visitor.name}: plugin.type = "{visitor.plugin.type}"'
 
 
 def _proxy(proxy: ProxyBase) -> Iterator[str]:
-    if proxy.plugin is not None:
+    if proxy.plugin is not None and proxy.plugin.type == "virtual_net":
         yield f'plugin.type = "{proxy.plugin.type}"'

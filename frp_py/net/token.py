@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from frp_py.config import resolve_value_source
-from frp_py.errors import ConfigError
 
 if TYPE_CHECKING:
     from frp_py.config.client import ClientAuthConfig
@@ -18,7 +17,4 @@ async def token_of(auth: ServerAuthConfig | ClientAuthConfig) -> str:
     """`auth.token`, or what `auth.tokenSource` gives. Raises ConfigError."""
     if auth.token_source is None or auth.method != "token":
         return auth.token
-    try:
-        return await trio.to_thread.run_sync(resolve_value_source, auth.token_source)
-    except ConfigError as error:
-        raise ConfigError(f"failed to resolve auth.tokenSource: {error}") from None
+    return await trio.to_thread.run_sync(resolve_value_source, auth.token_source, "auth.tokenSource")

@@ -19,6 +19,7 @@ from frp_py.net.engine.link import MuxLink
 from frp_py.net.engine.listen import Listening, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import EndStream
+from frp_py.net.token import token_of
 from frp_py.net.transports import tls
 from frp_py.protocol import first_bytes
 from frp_py.protocol.auth import verify_key
@@ -82,8 +83,7 @@ class Server:
         """Serve until cancelled; started with the address of the client port. Raises FrpError when it can't start."""
         config = self.config
         self._tls = tls.server_context(config.transport.tls)
-        if config.auth.token_source is not None and config.auth.method == "token":
-            self.token = resolve_value_source(config.auth.token_source, "auth.tokenSource")
+        self.token = await token_of(config.auth)
         async with self.engine.running():
             try:
                 self._open_tcpmux()
@@ -97,10 +97,11 @@ class Server:
                     nursery.start_soon(self._housekeeping)
                     log.info("frps started successfully")
                     task_status.started(listening.address)
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        self._say_goodbye()  # before the nursery is closed: nobody comes in any more
             finally:
-                for each in self._listenings:
-                    each.close()
                 self._say_goodbye()
 
     def _listen(
@@ -155,10 +156,10 @@ class Server:
 
     def _say_goodbye(self) -> None:
         """Users and clients learn that it is over, and all ports are free."""
+        for listening in self._listenings:
+            listening.close()
         self.controls.close()
         for control in self.controls.all():
-            for proxy in control.proxies.values():
-                proxy.close()
             control.close("server is shutting down")
         for relay in list(self.users):
             relay.abort()

@@ -91,7 +91,7 @@ class Control:
                     self.work.start()
                 await self._serve(decrypt)
             reason = self._closed or reason
-        except (PeerError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except (FrpError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             reason = self._closed or str(error)
         finally:
             self._give_back(reason)
@@ -154,14 +154,19 @@ class Control:
         self.is_running = False
         self._closed = self._closed or reason
         self._stream.close()
-        self.work.close("control is closed")
-        for name in list(self.proxies):
-            self._close_proxy(name)
-        self.server.left(self)
-        if self._link is not None:
-            # The frp client closes its link with the control connection; one that does not would keep a link that nobody may use any more.
-            self._link.close()
-        self.ended.set()
+        try:
+            self.work.close("control is closed")
+            for name in list(self.proxies):
+                try:
+                    self._close_proxy(name)
+                except Exception:
+                    self.log.exception("bug at the end of proxy [%s]", name)  # the others have to go all the same
+        finally:
+            self.server.left(self)
+            if self._link is not None:
+                # The frp client closes its link with the control connection; one that does not would keep a link that nobody may use any more.
+                self._link.close()
+            self.ended.set()
         self.log.info("client exit success")
         self.log.debug("session ended: %s", reason)
 
@@ -241,6 +246,6 @@ class Control:
     def _close_proxy(self, name: str) -> None:
         proxy = self.proxies.pop(name, None)
         if proxy is not None:
-            proxy.close()
             self._ports -= proxy.ports
             del self.server.proxies[name]
+            proxy.close()

@@ -47,6 +47,8 @@ class Caller:
     def is_now_known(self) -> None:
         """It may stay."""
         self.server.strangers.discard(self.expire)
+        if self.link is None:
+            self.server.callers.discard(self)  # whoever uses it from now on closes it
         if self.guest is not None:
             self.guest.leave()
             self.guest = None

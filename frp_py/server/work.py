@@ -66,9 +66,7 @@ class WorkPool:
         if self._closed is not None:
             waiter.give_up(self._closed)
             return
-        for _ in range(self._size + 1):
-            if not self._idle:
-                break
+        while self._idle:
             work = next(iter(self._idle))
             del self._idle[work]
             if waiter.serve(work):
@@ -93,16 +91,16 @@ class WorkPool:
         """A work connection has come; False when there is no place for it."""
         self._asked = max(0, self._asked - 1)
         self._silence = 0
-        while self._waiting:
-            waiter = next(iter(self._waiting))
-            self.leave(waiter)
+        if self._waiting:
+            waiter, expire = next(iter(self._waiting.items()))
+            del self._waiting[waiter]
             if waiter.serve(work):
-                self._refill()
-                return True
-            if work.is_lost:
-                self.want(waiter)
-                return True
-        if self._closed is not None or len(self._idle) >= max(self._size, 0) + _SPARE:
+                self._timeouts.discard(expire)
+            else:
+                self._waiting = {waiter: expire, **self._waiting}  # keeps its place, and its time
+            self._refill()
+            return True
+        if self._closed is not None or len(self._idle) >= self._size + _SPARE:
             return False
         self._idle[work] = None
         return True
@@ -159,7 +157,8 @@ class Direct:
         except PeerError as error:
             waiter.give_up(str(error))
         else:
-            waiter.serve(work)
+            if not waiter.serve(work):
+                waiter.give_up("link is lost")
 
     def leave(self, waiter: Waiter) -> None:
         """Nobody waits."""

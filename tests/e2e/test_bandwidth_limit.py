@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.programs import World, connect, free_port, proxy, receive_exactly
+from tests.support.programs import World, connect, eventually, free_port, proxy, receive_exactly, reset
 
 RATE = 1 << 20
 BURST = RATE  # the bucket is full at first
@@ -123,3 +123,17 @@ def test_a_limit_that_makes_no_sense(world: World) -> None:
     with connect(port) as user:
         user.sendall(bytes(1 << 20))
         assert len(receive_exactly(user, 1 << 20)) == 1 << 20
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_users_who_break_off_leave_nothing_behind(world: World, mode: str) -> None:
+    service = world.service(pour)
+    tunnel = world.tunnel(service.port, proxy_extra=limited(mode, ENCRYPTED, rate="200KB"))
+    works = [program.figures.descriptors for program in (tunnel.server, tunnel.client)]
+    users = [connect(tunnel.port) for _ in range(20)]
+    for user in users:
+        assert user.recv(100)
+    for user in users:
+        reset(user)
+    eventually(lambda: service.open == 0, "the service is rid of all")
+    eventually(lambda: [p.figures.descriptors for p in (tunnel.server, tunnel.client)] == works, "no descriptor is left")

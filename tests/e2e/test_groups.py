@@ -178,8 +178,7 @@ def test_joining_and_leaving_at_once(world: World) -> None:
     join(world, server_port, "tcp", "s", f"remotePort = {port}")
     for _ in range(3):
         others = [
-            world.frpc(server_port, "", member("tcp", f"o{i}", world.service(saying("o")).port, f"remotePort = {port}"))
-            for i in range(3)
+            world.frpc(server_port, "", member("tcp", f"o{i}", world.service(saying("o")).port, f"remotePort = {port}")) for i in range(3)
         ]
         for i, other in enumerate(others):
             other.wait_for(f"[o{i}] start proxy success")

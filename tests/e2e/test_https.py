@@ -143,9 +143,15 @@ def test_unknown_names_get_an_alert_and_nonsense_gets_nothing(world: World) -> N
             sock.sendall(hello_of(name) + b"more that nobody reads" * 1000)
             assert receive_all(sock) == UNRECOGNIZED_NAME
     context = ssl.create_default_context()
-    with connect(port) as sock, pytest.raises(ssl.SSLError, match="(?i)unrecognized[ _]name"):
+    with connect(port) as sock, pytest.raises(ssl.SSLError, match=r"(?i)unrecognized[ _]name"):
         context.wrap_socket(sock, server_hostname="two.example")
-    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", os.urandom(100) or b"", b"\x16" * 70_000):
+    for nonsense in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\xff\xff",
+        b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",
+        os.urandom(100) or b"",
+        b"\x16" * 70_000,
+    ):
         with connect(port) as sock:
             try:
                 sock.sendall(nonsense)

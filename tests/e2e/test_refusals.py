@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ NOT_AGAIN = ". With loginFailExit enabled, no additional retries will be attempt
 
 def last_words(program: Program) -> str:
     """The last line that is no log line."""
-    return [line for line in program.output.splitlines() if not line.startswith("20")][-1].removeprefix("\x1b[0m")
+    lines = re.sub(r"\x1b\[[\d;]*m", "", program.output).splitlines()
+    return next(line for line in reversed(lines) if not line.startswith("20"))
 
 
 @pytest.mark.parametrize("wire", ["v1", "v2"])

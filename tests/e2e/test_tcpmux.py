@@ -221,7 +221,11 @@ def test_nc_as_the_user(world: World) -> None:
     _, server_port = world.frps(f"tcpmuxHTTPConnectPort = {port}\n")
     world.frpc(server_port, "", tcpmux_proxy("it", world.service().port, "it.example")).wait_for("[it] start proxy success")
     done = subprocess.run(
-        [nc, "-N", "-X", "connect", "-x", f"{HOST}:{port}", "it.example", "7"], input=b"hello nc", capture_output=True, timeout=10, check=False
+        [nc, "-N", "-X", "connect", "-x", f"{HOST}:{port}", "it.example", "7"],
+        input=b"hello nc",
+        capture_output=True,
+        timeout=10,
+        check=False,
     )
     if b"invalid option" in done.stderr or b"usage" in done.stderr:
         pytest.skip("another nc")

@@ -187,9 +187,9 @@ def test_every_vector_is_understood() -> None:
         heard.append(each["what"])
     assert len(heard) == 19
     one, three, five, seven = (client.seen[n] for n in (1, 3, 5, 7))
-    assert (one.data, one.events) == (b"ok", ["acknowledged", "finished"])
+    assert (bytes(one.data), one.events) == (b"ok", ["acknowledged", "finished"])
     assert three.events == ["broken"]
-    assert (five.data, five.events) == (b"yo", ["acknowledged"])
+    assert (bytes(five.data), five.events) == (b"yo", ["acknowledged"])
     assert seven.events == ["acknowledged", "finished"]
     assert one.send_window == INITIAL_WINDOW + FRP_FIRST_INCREMENT + 3145728
     assert server.seen[1].data == b"hello"
@@ -307,7 +307,7 @@ def test_fin_on_a_data_frame_comes_after_its_last_byte(cut: int) -> None:
     assert one.data == b"hello"[: max(0, cut - 12)]
     assert one.events == (["finished"] if cut >= 17 else [])
     side.feed(data[12 + cut :])
-    assert (one.data, one.events) == (b"hello", ["finished"])
+    assert (bytes(one.data), one.events) == (b"hello", ["finished"])
     assert 3 in side.streams
 
 
@@ -457,13 +457,13 @@ def test_two_sessions_deliver_all_in_order(seed: int) -> None:
     talk.settle()
     talk.check()
     for side, other in ((0, 1), (1, 0)):
-        for number, given in talk.given[side].items():
+        for number, told in talk.given[side].items():
             there = talk.sides[other].seen.get(number)
             came = b"" if there is None else bytes(there.data)
             if number in talk.reset:
-                assert given.startswith(came)
+                assert told.startswith(came)
             else:
-                assert came == given
+                assert came == told
         for number in talk.finished[side] - talk.reset:
             assert talk.sides[other].seen[number].events.count("finished") == 1
     both = talk.finished[0] & talk.finished[1]
@@ -480,7 +480,7 @@ def test_two_sessions_deliver_all_in_order(seed: int) -> None:
 
 
 def test_no_more_is_sent_than_the_window_takes_and_it_goes_on_when_it_grows() -> None:
-    a, b, ours, theirs = joined(reads=False)
+    a, _, ours, theirs = joined(reads=False)
     data = bytes(INITIAL_WINDOW + 100)
     done = ours.send(data)
     while (more := len(data) - done) and sent(a):
@@ -911,12 +911,12 @@ def test_a_stream_that_resets_itself_in_a_callback_hears_nothing_more() -> None:
     assert ours._waits
     ours.events.clear()
     a.feed(frame(DATA | ACK | FIN, 1, b"abc"), frame(DATA, 1, b"d"), frame(WINDOW_UPDATE, 1, 9))
-    assert (ours.events, ours.data) == (["acknowledged"], b"")
+    assert (ours.events, bytes(ours.data)) == (["acknowledged"], b"")
     b = Side(client=True)
     ours = b.open(Resets)
     assert isinstance(ours, Resets)
     b.feed(frame(DATA | FIN, 1, b"abc"), frame(WINDOW_UPDATE, 1, 9))
-    assert (ours.events, ours.data) == ([], b"abc")
+    assert (ours.events, bytes(ours.data)) == ([], b"abc")
     c = Side(client=True)
     ours = c.open(Resets)
     assert isinstance(ours, Resets)
@@ -969,7 +969,7 @@ def test_every_stream_is_told_that_the_session_is_lost_also_when_one_of_them_fai
 
 
 def test_a_ping_is_answered_with_its_value_and_an_answer_to_an_old_one_does_not_count() -> None:
-    a, b = pair()
+    a = Side(client=True)
     a.ping()
     a.ping()
     a.feed(frame(PING | ACK, 0, 0))

@@ -15,18 +15,19 @@ import trio
 
 from frp_py.config.common import TlsFiles
 from frp_py.log import get_logger
-from frp_py.net.engine.ends import Drop, End, SocketEnd, socket_end
+from frp_py.net.engine import loop
+from frp_py.net.engine.ends import Drop, SocketEnd, socket_end
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.relay import Lingering, Relay
 from frp_py.net.engine.stream import EndStream, Holder
-from frp_py.net.engine.transform import TransformedEnd
+from frp_py.net.engine.transform import TransformedEnd, wrapped
 from frp_py.net.transports import tls
 from frp_py.protocol.yamux import Session, Stream
 
 
 def tcp_pair(buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """Two connected, non-blocking sockets; with `buffer` (bytes) their system buffers are small, for receiving less so: TCP stalls there."""
+    """Two connected, non-blocking sockets; with `buffer` (bytes) their system buffers are small (for receiving less so: TCP stalls)."""
     with socket.socket() as listener:
         if buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * buffer)
@@ -73,7 +74,7 @@ def tls_pair(buffer: int | None = None) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
 async def until(condition: Callable[[], object], seconds: float = 5) -> None:
     """Wait for something that the engine is about to do."""
     with trio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await trio.sleep(0.0005)
 
 
@@ -86,6 +87,8 @@ async def quiet(engine: Engine, turns: int = 3) -> None:
 
 @asynccontextmanager
 async def running_engine() -> AsyncIterator[Engine]:
+    """An engine that doesn't wait long for more events: the peers of the tests are tasks of the same loop."""
+    loop._LINGER = 0.0002
     engine = Engine()
     async with engine.running():
         yield engine
@@ -113,9 +116,7 @@ class Link:
     def link(
         self, sock: socket.socket, *, client: bool, keepalive: int, on_open: Callable[[MuxLink, Session, int], MuxEnd | None]
     ) -> MuxLink:
-        return MuxLink(
-            self.engine, sock, client=client, keepalive=keepalive, log=get_logger(), on_open=on_open, on_lost=self.lost.append
-        )
+        return MuxLink(self.engine, sock, client=client, keepalive=keepalive, log=get_logger(), on_open=on_open, on_lost=self.lost.append)
 
     def accept(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd:
         stream = EndStream(self.engine)
@@ -224,8 +225,6 @@ class Tunnel:
             self.link = Link(engine, pair, half_close=half_close, on_open=self._accept)
 
     def _join(self, sock: socket.socket, holder: Holder) -> None:
-        from frp_py.net.engine.transform import wrapped
-
         nobody = Drop(self.engine)
         local = SocketEnd(self.engine, sock, nobody, holder)
         end = wrapped(self.engine, holder, key=b"k" * 16 if self.changed else None, compress=self.changed)

@@ -145,6 +145,10 @@ class Backends:
                 if backend.stream.is_quiet:
                     return backend
                 backend.stream.close()
+        return await self.open(address)
+
+    async def open(self, address: Address) -> Backend:
+        """A new connection. Raises BackendError."""
         return Backend(address, await self._connect(address))
 
     def give_back(self, backend: Backend) -> None:

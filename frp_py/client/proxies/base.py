@@ -99,7 +99,10 @@ class LocalSide:
             self.log.exception("bug in a plugin")
             done("the plugin has failed")
         else:
-            self._plugin = plugin
+            if self._plugin is None:
+                self._plugin = plugin
+            else:
+                plugin.close()  # it took so long that the server was asked again
             done("")
 
     def close(self) -> None:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _MOST = 16384  # local sockets of one work connection
 
 
+def _most_sockets() -> int:
+    """As many as leave enough descriptors for others: a flood from many addresses is not to stop the other proxies."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _MOST
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST if limit == resource.RLIM_INFINITY else min(_MOST, max(limit // 4, 16))
+
+
 class DatagramSide(LocalSide):
     """What udp and sudp have in common: the address of the service, looked up once."""
 
@@ -41,7 +51,9 @@ class DatagramSide(LocalSide):
         except (OSError, UnicodeError, OverflowError) as error:
             done(f"lookup {config.local_ip}: {getattr(error, 'strerror', None) or error}")
             return
-        self._family, self._address = found[0][0], found[0][4]
+        if (self._family, self._address) != (found[0][0], found[0][4]):
+            self.close()  # after a restart of the proxy: the service has moved
+            self._family, self._address = found[0][0], found[0][4]
         done("")
 
     def new_sockets(self) -> LocalSockets:
@@ -53,7 +65,7 @@ class DatagramSide(LocalSide):
             self._address,
             wire=session.wire_name,
             packet_size=session.config.udp_packet_size,
-            most=_MOST,
+            most=_most_sockets(),
             header=self._header,
             log=self.log,
         )

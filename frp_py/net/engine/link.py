@@ -425,4 +425,3 @@ class MuxLink:
                 self.session.broken(reason)
             finally:
                 self._on_lost(reason)
-

@@ -10,6 +10,7 @@ from frp_py.net.engine.ends import Drop, End, SocketEnd
 if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
 
+
 class Relay:
     """Two ends joined: what one receives, the other sends.
 

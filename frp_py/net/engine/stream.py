@@ -309,7 +309,7 @@ class EndStream(HalfCloseableStream):
         if not self._closed:
             self._closed = True
             if self._broken is None:
-                if self._data:
+                if self._data or self.end.kept:  # or a send was cancelled: what went out must not pass for the whole
                     self.end.abort()  # as TCP does with what nobody has read: who waits to send more would wait for ever
                 else:
                     self.end.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hmac
 
@@ -12,10 +11,11 @@ def basic_credentials(value: bytes | None) -> tuple[str, str] | None:
     if value is None:
         return None
     scheme, _, encoded = value.partition(b" ")
-    if scheme.lower() != b"basic":
+    encoded = encoded.strip()
+    if scheme.lower() != b"basic" or len(encoded) % 4:
         return None
     try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8", "surrogateescape")
+        text = binascii.a2b_base64(encoded, strict_mode=True).decode("utf-8", "surrogateescape")
     except binascii.Error:
         return None
     user, colon, password = text.partition(":")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from frp_py.errors import PeerError
-from frp_py.net.serving.exchange import HEAD_TIME, IDLE_TIME, STALL_TIME, Bytes, Exchange, Handler, dated, has_body
 from frp_py.net.http.heads import (
     UNTIL_CLOSE,
     BadHead,
@@ -22,8 +21,9 @@ from frp_py.net.http.heads import (
     tokens_of,
 )
 from frp_py.net.http.pages import CLOSE, TEXT, reason_of, response
-from frp_py.net.serving.reading import Reading
 from frp_py.net.http.rules import upgrade_of
+from frp_py.net.serving.exchange import HEAD_TIME, IDLE_TIME, STALL_TIME, Bytes, Exchange, Handler, dated, has_body
+from frp_py.net.serving.reading import Reading
 
 if TYPE_CHECKING:
     from frp_py.net.engine.stream import EndStream
@@ -137,7 +137,18 @@ class _Connection:
 class Exchange1(Exchange):
     """A request by HTTP/1.0 or 1.1."""
 
-    __slots__ = ("_chunked", "_continue", "_has_body", "_is_1_1", "_left", "_reading", "_stream", "complete", "keep_alive", "was_taken_over")
+    __slots__ = (
+        "_chunked",
+        "_continue",
+        "_has_body",
+        "_is_1_1",
+        "_left",
+        "_reading",
+        "_stream",
+        "complete",
+        "keep_alive",
+        "was_taken_over",
+    )
 
     def __init__(
         self, reading: Reading, method: bytes, host: bytes | None, target: bytes, fields: list[Field], length: int, *, is_1_1: bool
@@ -204,7 +215,7 @@ class Exchange1(Exchange):
         if not self._has_body or not data:
             return
         if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+            data = b"".join((b"%x\r\n" % len(data), data, b"\r\n"))
         elif self._left >= 0:
             if len(data) > self._left:
                 raise PeerError("the answer is longer than was announced")

@@ -191,7 +191,18 @@ class _Connection:
 class Exchange2(Exchange):
     """A request by HTTP/2."""
 
-    __slots__ = ("_arrived", "_body", "_connection", "_has_body", "_left", "_more", "complete", "received_all", "refusal", "scope", "stream_id")
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_has_body",
+        "_left",
+        "_more",
+        "complete",
+        "received_all",
+        "refusal",
+        "scope",
+        "stream_id",
+    )
 
     def __init__(self, connection: _Connection, stream_id: int, headers: Sequence[Field], *, ended: bool) -> None:
         self._connection = connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import trio
@@ -37,5 +38,5 @@ def _cause(error: BaseException) -> str:
     """What went wrong with each address, once."""
     cause = error.__cause__
     errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause or error,)
-    texts = [f"connect: {(e.strerror or str(e)).lower()}" if isinstance(e, OSError) else str(e) for e in errors]
+    texts = [f"connect: {(os.strerror(e.errno) if e.errno else str(e)).lower()}" if isinstance(e, OSError) else str(e) for e in errors]
     return "; ".join(dict.fromkeys(texts))

@@ -63,7 +63,7 @@ def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
     try:
         context.load_cert_chain(files.cert_file, files.key_file, password=_no_password(files.key_file))
     except ssl.SSLError as error:
-        raise FrpError(f"certificate {files.cert_file} with key {files.key_file} can't be used: {error.reason or error}") from None
+        raise FrpError(f"certificate {files.cert_file} with key {files.key_file} can't be used: {reason(error)}") from None
 
 
 def _no_password(path: str) -> Callable[[], str]:

@@ -155,6 +155,11 @@ class Backend:
         if requester is not None:
             requester.failed(404, reason)
 
+    @property
+    def is_connected(self) -> bool:
+        """It is there, and not gone again."""
+        return WANTED < self.state < GONE
+
     # the request
 
     def begin(self, requester: Requester) -> None:

@@ -28,7 +28,6 @@ log = get_logger()
 _READ = 64 * 1024  # bytes at a time
 _JOINED = 16 * 1024  # up to this size head and body leave in one send
 _BEHIND = 64 * 1024  # bytes that the user may leave unread before his next request is looked at
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 IN_HEAD, WAITING, IN_BODY, IN_CHUNKS, OVER = range(5)
 """What is read: a head; nothing, what comes is held; a body with a length; a chunked one; nothing any more."""
@@ -224,15 +223,12 @@ class UserConnection:
         self._keep = request.keep_alive
         self.state = WAITING
         self._data += data[at + 4 :]
-        credentials = request.credentials
-        user = credentials[0] if credentials else ""
-        if authority is not None and request.proxy_field:
-            user = request.proxy_credentials[0] if request.proxy_credentials else ""
-        site = self.vhost.routes.find(rules.routing_host(host), rules.unescaped_path(path), user)
+        proxied = authority is not None
+        site = self.vhost.find(request, host, path, proxied=proxied)
         if site is None:
-            self._not_found(f"no route found: {_text(host)} {_text(path)}")
-        elif not site.rules.admit(request.proxy_credentials if authority is not None else credentials):
-            self._answer(*pages.unauthorized(proxy=authority is not None))
+            self._not_found(f"no route found: {self.vhost.printable(host)} {self.vhost.printable(path)}")
+        elif not site.rules.admit(request.proxy_credentials if proxied else request.credentials):
+            self._answer(*pages.unauthorized(proxy=proxied))
         else:
             self.site = site
             if method == b"CONNECT":
@@ -240,10 +236,10 @@ class UserConnection:
                 self.vhost.obtain(site, self, share=False)
             else:
                 path = rules.clean_target(path)
-                if authority is not None:
+                if proxied:
                     path = b"http://" + (site.rules.host_rewrite or host) + path
                 self._head = b"%b %b HTTP/1.1\r\n%b" % (method, path, request.block_for(site.rules, self.ip, host))
-                self.vhost.obtain(site, self, share=authority is None)
+                self.vhost.obtain(site, self, share=not proxied)
         if not self._data:
             return b""
         rest, self._data = bytes(self._data), bytearray()
@@ -253,7 +249,7 @@ class UserConnection:
         from frp_py.server.vhost.h2 import H2Connection
 
         self._leave()
-        H2Connection(self.vhost, self.end, self.address).start(data)
+        H2Connection(self.vhost, self.end, self.address, self.ip).start(data)
         return b""
 
     # as a requester
@@ -266,8 +262,7 @@ class UserConnection:
     @property
     def can_repeat(self) -> bool:
         """The request may be sent again (behaviour.md 3.7)."""
-        request = self._request
-        return request is not None and not request.length and (self._method in _REPEATABLE or request.can_repeat)
+        return self._request is not None and self._request.repeatable(self._method)
 
     @property
     def source(self) -> tuple[str, int]:
@@ -322,7 +317,7 @@ class UserConnection:
         if status == 404:
             self._not_found(reason)
         else:
-            self._warn(reason)
+            self.vhost.warn(self.host, reason)
             self._answer(status)
 
     def interim(self, response: Response) -> None:
@@ -376,7 +371,7 @@ class UserConnection:
     def torn(self, reason: str) -> None:
         """The rest of the response doesn't come, and the user has to notice."""
         self.backend = None
-        self._warn(reason)
+        self.vhost.warn(self.host, reason)
         self.abort()
 
     def switch(self, response: Response, rest: memoryview) -> None:
@@ -424,16 +419,13 @@ class UserConnection:
     # answers of our own
 
     def _not_found(self, reason: str) -> None:
-        self._warn(reason)
+        self.vhost.warn(self.host, reason)
         if self._method == b"CONNECT":
             self._keep = False
             self._send_last(self.vhost.answer_to_connect())
         else:
             page = self.vhost.page()
             self._answer(404, [(b"Content-Type", pages.content_type(page))], page)
-
-    def _warn(self, reason: str) -> None:
-        log.warning("do http proxy request [host: %s] error: %s", _text(self.host), reason)
 
     def _refuse(self, error: BadHead) -> None:
         """The connection can't be used any more."""
@@ -566,7 +558,3 @@ def ip_of(address: Any) -> bytes:
     """The IP address of a socket's address, as text; an IPv4 address in IPv6's clothes as IPv4."""
     host: str = address[0]
     return host.removeprefix("::ffff:").partition("%")[0].encode() if ":" in host and "." in host else host.partition("%")[0].encode()
-
-
-def _text(raw: bytes) -> str:
-    return raw[:256].decode("latin-1").encode("unicode_escape").decode("ascii")

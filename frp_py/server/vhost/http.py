@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.net.http import pages
+from frp_py.log import get_logger
+from frp_py.net.http import pages, rules
 from frp_py.server.groups import Groups
 from frp_py.server.vhost import not_found
 from frp_py.server.vhost.backend import IN_HEAD, Backend, Requester
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from frp_py.config import ServerConfig
     from frp_py.net.engine.loop import Engine
     from frp_py.server.proxies.base import PublicProxy
+    from frp_py.server.vhost.h2 import H2Connection
+    from frp_py.server.vhost.messages import RequestFields
+
+log = get_logger()
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
@@ -29,7 +34,7 @@ class HttpVhost:
         self.engine = engine
         self.routes: Routes[Site] = Routes()
         self.groups: Groups[Site] = Groups()
-        self.users: dict[UserConnection, None] = {}
+        self.users: dict[UserConnection | H2Connection, None] = {}
         self.active: dict[Backend, None] = {}
         """Connections that serve somebody."""
         self.tick = 0
@@ -51,6 +56,12 @@ class HttpVhost:
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user comes; nothing of what he says has been read."""
         self.users[UserConnection(self, sock, address)] = None
+
+    def find(self, request: RequestFields, host: bytes, path: bytes, *, proxied: bool) -> Site | None:
+        """Where a request goes (behaviour.md 3.1, 3.2)."""
+        credentials = request.proxy_credentials if proxied and request.proxy_field else request.credentials
+        user = credentials[0] if credentials is not None else ""
+        return self.routes.find(rules.routing_host(host), rules.unescaped_path(path), user)
 
     # connections to services
 
@@ -85,6 +96,15 @@ class HttpVhost:
             site.sweep(tick)
 
     # what is not there
+
+    def warn(self, host: bytes, reason: str) -> None:
+        """A request could not be forwarded."""
+        log.warning("do http proxy request [host: %s] error: %s", self.printable(host), reason)
+
+    @staticmethod
+    def printable(text: bytes) -> str:
+        """For a line of the log."""
+        return text[:256].decode("latin-1").encode("unicode_escape").decode()
 
     def page(self) -> bytes:
         """The not-found page."""

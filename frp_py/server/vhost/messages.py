@@ -20,6 +20,7 @@ V = TypeVar("V")
 
 _CACHED = 512  # entries of each cache
 _CACHED_SIZE = 2048  # bytes of a block that is kept
+_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
 class Cache(Generic[V]):
@@ -49,10 +50,10 @@ class RequestFields:
     __slots__ = (
         "_block",
         "_made_for",
-        "can_repeat",
         "credentials",
         "expects",
         "fields",
+        "has_key",
         "has_length",
         "host",
         "keep_alive",
@@ -67,7 +68,7 @@ class RequestFields:
         self.host = heads.host_of(fields, required=is_1_1)
         self.length = heads.request_length(fields, is_1_1=is_1_1)
         self.has_length = self.length > 0
-        self.can_repeat = False
+        self.has_key = False
         self.expects = False
         self.upgrade = b""
         self.credentials: tuple[str, str] | None = None
@@ -90,9 +91,13 @@ class RequestFields:
                 case b"expect":
                     self.expects = is_1_1 and value.lower() == b"100-continue"
                 case b"idempotency-key":
-                    self.can_repeat = True
+                    self.has_key = True
         self._made_for: tuple[Rules | None, bytes, bytes] = (None, b"", b"")
         self._block = b""
+
+    def repeatable(self, method: bytes) -> bool:
+        """Whether the request may be sent again when it isn't known what became of it (behaviour.md 3.7)."""
+        return not self.length and (method in _REPEATABLE or self.has_key)
 
     def block_for(self, site: Rules, user_ip: bytes, host: bytes) -> bytes:
         """The lines for the service, with the empty one at the end (behaviour.md 3.5); `host` is what the user asked for."""

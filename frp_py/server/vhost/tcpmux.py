@@ -77,10 +77,13 @@ class Asking(Arrival):
             self.refuse(_LOG_IN)
         else:
             if not self._mux.passthrough:
-                del data[: end + len(_END)]  # what came with it is for the service
+                size = end + len(_END)
+                del data[:size]  # what came with it is for the service
                 self._user.feed(memoryview(_OK))
                 if self.is_lost:
                     return
+                self._user.received_total -= size  # the proxy's traffic begins behind them
+                self._user.sent_total -= len(_OK)
             self.go_to(group)
 
 

@@ -193,7 +193,7 @@ async def test_the_end_is_heard_and_costs_nothing_after_that(pair: Pair) -> None
         await peer.send(b"last words")
         peer.finish()
         await until(lambda: both.events)
-        assert (both.events, both.data) == (["ended"], b"last words")
+        assert (both.events, bytes(both.data)) == (["ended"], b"last words")
         counted = count_turns(engine)
         await quiet(engine, 5)
         assert counted[0] <= 6

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +12,11 @@ import trio.testing
 import trustme
 
 from frp_py.net.engine.ends import Drop, SocketEnd
-from frp_py.net.engine.link import MuxEnd
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.stream import EndStream, Holder
 from frp_py.net.engine.tls_bio import TlsOverEnd
-from tests.net.engine.test_stream import LinkPair, tcp_pair
+from tests.support.net import Link, noise, running_engine, tcp_pair, until
 
 
 @cache
@@ -52,8 +50,7 @@ def over(engine: Engine, inner: Any, *, server_side: bool, client: ssl.SSLContex
 
 @asynccontextmanager
 async def socket_streams(**options: Any) -> AsyncIterator[tuple[EndStream, EndStream]]:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
         a, b = tcp_pair()
         nobody = EndStream(engine)
         yield (
@@ -69,21 +66,14 @@ async def pairs_over(engine: Engine, kind: str) -> tuple[EndStream, EndStream]:
         near: Any = SocketEnd(engine, a, nobody, nobody)
         far: Any = SocketEnd(engine, b, nobody, nobody)
     else:
-        links = LinkPair(engine, a, b)
-        near = links.client.open(nobody, nobody)
-        assert isinstance(near, MuxEnd)
-        near.feed(memoryview(b"!"))
-        while not links.accepted:
-            await trio.testing.wait_all_tasks_blocked()
-        assert await links.accepted[0].receive_some(1) == b"!"
-        far = links.accepted[0].end
+        streams = await Link(engine, (a, b)).streams()
+        near, far = streams[0].end, streams[1].end
     return over(engine, near, server_side=False), over(engine, far, server_side=True)
 
 
 @pytest.mark.parametrize("kind", ["socket", "link"])
 async def test_trio_finds_it_a_stream_with_half_close(kind: str) -> None:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
 
         async def pair() -> tuple[EndStream, EndStream]:
             return await pairs_over(engine, kind)
@@ -93,7 +83,7 @@ async def test_trio_finds_it_a_stream_with_half_close(kind: str) -> None:
 
 @pytest.mark.parametrize("older", [False, True])
 async def test_much_goes_both_ways_at_once(older: bool) -> None:
-    data = os.urandom(3_000_000)
+    data = noise(3_000_000)
     async with socket_streams(client=only_12() if older else None) as (near, far), trio.open_nursery() as nursery:
         got = {"near": bytearray(), "far": bytearray()}
 
@@ -108,9 +98,6 @@ async def test_much_goes_both_ways_at_once(older: bool) -> None:
         for stream, what in ((near, "near"), (far, "far")):
             nursery.start_soon(receive, stream, what)
             nursery.start_soon(send, stream)
-        with trio.fail_after(20):
-            while any(len(part) < len(data) for part in got.values()):
-                await trio.sleep(0.01)
     assert got == {"near": data, "far": data}
 
 
@@ -125,8 +112,7 @@ async def test_whoever_does_not_read_stops_the_one_who_sends_to_him() -> None:
 
 
 async def test_close_says_close_notify_and_an_end_without_it_is_an_end_too() -> None:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
         a, b = tcp_pair()
         nobody = EndStream(engine)
         far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
@@ -167,11 +153,10 @@ async def test_half_close_keeps_the_bytes_that_are_still_to_come() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "reason"),
-    [(b"GET / HTTP/1.1\r\n\r\n", "http request"), (b"\x16\x03\x01\x00\x05hello", ""), (os.urandom(2000).replace(b"\x16", b"x"), "")],
+    [(b"GET / HTTP/1.1\r\n\r\n", "http request"), (b"\x16\x03\x01\x00\x05hello", ""), (noise(2000).replace(b"\x16", b"x"), "")],
 )
 async def test_what_is_not_tls_ends_the_connection(sent: bytes, reason: str) -> None:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
         a, b = tcp_pair()
         nobody = EndStream(engine)
         far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
@@ -189,8 +174,7 @@ async def test_what_is_not_tls_ends_the_connection(sent: bytes, reason: str) -> 
 
 
 async def test_the_end_during_the_handshake_is_a_loss() -> None:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
         a, b = tcp_pair()
         nobody = EndStream(engine)
         far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
@@ -208,8 +192,7 @@ async def test_a_wrong_name_is_refused_by_the_client() -> None:
 
 
 async def test_a_relay_joins_it_after_the_handshake() -> None:
-    engine = Engine()
-    async with engine.running():
+    async with running_engine() as engine:
         user_side, b = tcp_pair()
         local, c = tcp_pair()
         nobody = Drop(engine)
@@ -224,13 +207,14 @@ async def test_a_relay_joins_it_after_the_handshake() -> None:
         holder.end = end
         end.start()
         user = trio.SSLStream(
-            trio.SocketStream(trio.socket.from_stdlib_socket(user_side)), contexts()[1], server_hostname="here.example", https_compatible=True
+            trio.SocketStream(trio.socket.from_stdlib_socket(user_side)),
+            contexts()[1],
+            server_hostname="here.example",
+            https_compatible=True,
         )
         await user.do_handshake()
         await user.send_all(b"early")
-        with trio.fail_after(5):
-            while not holder.data:
-                await trio.sleep(0.01)
+        await until(lambda: holder.data)
         assert ready == [True]
         done: list[Relay] = []
         relay = Relay(engine, SocketEnd(engine, c, nobody, holder), end, half_close=True, on_done=done.append)
@@ -238,7 +222,7 @@ async def test_a_relay_joins_it_after_the_handshake() -> None:
         relay.start()
         service = trio.SocketStream(trio.socket.from_stdlib_socket(local))
         assert await service.receive_some() == b"early"
-        big = os.urandom(1_000_000)
+        big = noise(1_000_000)
         got = bytearray()
 
         async def read() -> None:
@@ -254,8 +238,4 @@ async def test_a_relay_joins_it_after_the_handshake() -> None:
         with trio.fail_after(5):
             assert await service.receive_some() == b""
         await service.aclose()
-        with trio.fail_after(5):
-            while not done:
-                await trio.sleep(0.01)
-
-
+        await until(lambda: done)

@@ -1,0 +1,76 @@
+"""Strangers: how many may wait, and who has to leave."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frp_py.server.lobby import Guest, Lobby
+
+
+class Door:
+    def __init__(self, limit: int) -> None:
+        self.lobby = Lobby(limit)
+        self.out: list[str] = []
+
+    def enter(self, name: str) -> Guest:
+        return self.lobby.enter(lambda: self.out.append(name))
+
+
+def test_the_oldest_makes_room_for_the_newest() -> None:
+    door = Door(2)
+    for name in "abcd":
+        door.enter(name)
+    assert door.out == ["a", "b"]
+    assert len(door.lobby) == 2
+    assert door.lobby.put_out == 2
+
+
+def test_who_has_left_is_not_put_out() -> None:
+    door = Door(2)
+    a, _b = door.enter("a"), door.enter("b")
+    a.leave()
+    a.leave()
+    assert len(door.lobby) == 1
+    door.enter("c")
+    assert door.out == []
+    door.enter("d")
+    assert door.out == ["b"]
+
+
+def test_who_was_put_out_may_still_leave() -> None:
+    door = Door(1)
+    a = door.enter("a")
+    door.enter("b")
+    a.leave()
+    assert len(door.lobby) == 1
+
+
+def test_leaving_while_being_put_out() -> None:
+    lobby = Lobby(1)
+    guests: list[Guest] = []
+    guests.append(lobby.enter(lambda: guests[0].leave()))
+    guests.append(lobby.enter(lambda: None))
+    assert len(lobby) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.lists(st.one_of(st.none(), st.integers(0, 30)), max_size=40))
+def test_never_more_than_the_limit_and_nobody_twice(limit: int, schedule: list[int | None]) -> None:
+    """None: somebody comes; a number: that one leaves."""
+    door = Door(limit)
+    guests: list[Guest] = []
+    inside: list[int] = []
+    out: list[str] = []
+    for step in schedule:
+        if step is None:
+            if len(inside) == limit:
+                out.append(str(inside.pop(0)))
+            inside.append(len(guests))
+            guests.append(door.enter(str(len(guests))))
+        elif step < len(guests):
+            guests[step].leave()
+            if step in inside:
+                inside.remove(step)
+        assert len(door.lobby) == len(inside) <= limit
+        assert door.out == out
