@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean, with any Python from 3.11 on; `make test PYTHON=python3.13` tests with that one.
+# make demo | test | lint | docs | bench | clean, with any Python from 3.11 on; `make test PYTHON=python3.13` tests with that one.
 
 ifeq ($(origin PYTHON), undefined)
 VENV := .venv
@@ -13,7 +13,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet install
 # byte-code also where PYTHONDONTWRITEBYTECODE is set: without it every start compiles everything anew
 COMPILE = $(RUN) -m compileall -q
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/.installed
 	@$(RUN) -m frp_py demo
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+docs: $(VENV)/.dev
+	@$(RUN) docs/reference/generate.py
 
 bench: $(VENV)/.installed
 	@$(RUN) bench/bench.py $(ARGS)

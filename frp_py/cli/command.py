@@ -138,14 +138,14 @@ def execute(root: Command, args: Sequence[str]) -> int:
         print(f'Error: the command "{command.path}" is not supported yet', file=sys.stderr)
         return 1
     try:
-        values, _ = parse((*command.own_flags, *command.global_flags), rest)
+        values = parse((*command.own_flags, *command.global_flags), rest)
+        if values["help"] or command.run is None:
+            sys.stdout.write(command.help())
+            return 0
+        return command.run(values)
     except UsageError as error:
         print(f"Error: {error}\n{command.usage()}", file=sys.stderr)
         return 1
-    if values["help"] or command.run is None:
-        sys.stdout.write(command.help())
-        return 0
-    return command.run(values)
 
 
 def _help(root: Command, args: Sequence[str]) -> int:

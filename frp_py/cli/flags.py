@@ -101,6 +101,42 @@ def _bandwidth(text: str, _: str) -> str:
     return Bandwidth(text).text
 
 
+class Duration(float):
+    """Seconds, which help shows with their unit."""
+
+    def __str__(self) -> str:
+        return f"{self:g}s"
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str) -> Duration:
+    """Such as 30s, 1m30s or 500ms; ValueError otherwise."""
+    import re
+
+    invalid = ValueError(f"time: invalid duration {quoted(text)}")
+    unsigned = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    if unsigned == "0":
+        return Duration(0)
+    total, at = 0.0, 0
+    while at < len(unsigned):
+        number = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+").match(unsigned, at)
+        if not number:
+            raise invalid
+        unit = re.compile(r"[^0-9.]*").match(unsigned, number.end())
+        assert unit
+        if not unit[0]:
+            raise ValueError(f"time: missing unit in duration {quoted(text)}")
+        if unit[0] not in _UNITS:
+            raise ValueError(f"time: unknown unit {quoted(unit[0])} in duration {quoted(text)}")
+        total += float(number[0]) * _UNITS[unit[0]]
+        at = unit.end()
+    if not at or total > 9e9:  # what 64 bits of nanoseconds hold
+        raise invalid
+    return Duration(-total if text.startswith("-") else total)
+
+
 class Kind:
     """What a flag's value is: the word for it in help, how it is read, and what stands for a missing one."""
 
@@ -121,6 +157,7 @@ LIST = Kind("strings", lambda text, so_far: [*so_far, *_cells(text)])
 MAP = Kind("stringToString", _map)
 PORTS = Kind("string", _ports)
 BANDWIDTH = Kind("string", _bandwidth)
+DURATION = Kind("duration", lambda text, _: duration(text))
 
 
 class Flag:
@@ -143,13 +180,14 @@ class Flag:
 
 
 class Values(dict[str, "Any"]):
-    """The values of a command's flags by name (with dashes); `given` are those that the command line names."""
+    """The values of a command's flags by name (with dashes); `given` are those that the command line names, `words` is what is no flag."""
 
-    __slots__ = ("given",)
+    __slots__ = ("given", "words")
 
     def __init__(self, flags: Iterable[Flag]) -> None:
         super().__init__((f.name, f.default) for f in flags)
         self.given: set[str] = set()
+        self.words: list[str] = []
 
 
 def is_separate(flag: Flag | None, arg: str, following: str | None) -> bool:
@@ -180,12 +218,12 @@ def first_word(flags: Sequence[Flag], args: Sequence[str]) -> int | None:
     return None
 
 
-def parse(flags: Sequence[Flag], args: Sequence[str]) -> tuple[Values, list[str]]:
+def parse(flags: Sequence[Flag], args: Sequence[str]) -> Values:
     """The values that `args` give to `flags`, and the words that are left; UsageError with the texts of config.md 5.1."""
     names = {f.name: f for f in flags}
     shorts = {f.short: f for f in flags if f.short}
     values = Values(flags)
-    words: list[str] = []
+    words = values.words
     rest = list(args)
 
     def take(flag: Flag, text: str) -> None:
@@ -234,7 +272,7 @@ def parse(flags: Sequence[Flag], args: Sequence[str]) -> tuple[Values, list[str]
                     take(flag, flag.kind.bare or "")
                 else:
                     take(flag, value(flag, arg, f"'{letter}' in {arg}"))
-    return values, words
+    return values
 
 
 def tree(flags: Iterable[Flag], values: Values) -> dict[str, Any]:

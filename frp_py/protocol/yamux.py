@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from mmap import mmap
 from typing import TypeAlias
 
 from frp_py.errors import PeerError
@@ -42,6 +43,9 @@ _EXTRA_LIMIT = 1 << 20  # control frames that a peer may make us owe it without 
 HELD = 8
 """A bit of `Stream.state` for its user: while it is set, `pull` answers BLOCKED (older bytes have to go first)."""
 
+SMALL = 16
+"""A bit of `Stream.state` for its user: while it is set, the receive window doesn't grow."""
+
 BLOCKED = -1
 """What `Stream.pull` returns when nothing may be sent now; `Stream.writable` is called when that changes."""
 
@@ -65,7 +69,8 @@ class Buffers:
         """A buffer of BUFFER_SIZE bytes."""
         self._taken += 1
         self.scarce = self._taken > self._KEPT
-        return self._free.pop() if self._free else memoryview(bytearray(BUFFER_SIZE))
+        # memory of its own: pages that nothing was written to cost nothing, and all go back to the system at the end
+        return self._free.pop() if self._free else memoryview(mmap(-1, BUFFER_SIZE))
 
     def give_back(self, buffer: memoryview) -> None:
         """The taker doesn't use `buffer` any more."""
@@ -215,7 +220,7 @@ class Stream:
             self._owed = owed
             return
         session = self.session
-        if keeps_up and window < MAX_WINDOW and session.ticks - self._credited_at <= 1:
+        if keeps_up and window < MAX_WINDOW and session.ticks - self._credited_at <= 1 and not self.state & SMALL:
             more = min(window, MAX_WINDOW - window)
             if more <= session.budget.left:
                 session.budget.left -= more

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -16,7 +16,7 @@ from frp_py.errors import FrpError, Refused
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxLink
-from frp_py.net.engine.listen import Listening, tcp_listener
+from frp_py.net.engine.listen import Listening, plain_address, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import EndStream
 from frp_py.net.token import token_of
@@ -31,6 +31,7 @@ from frp_py.server.lobby import Lobby
 from frp_py.server.ports import PortBook
 from frp_py.server.reception import Caller, Reception
 from frp_py.server.registry import Clients, Controls
+from frp_py.server.strangers import StrangersLog
 from frp_py.server.visitors import receive_visitor
 from frp_py.version import FRP_VERSION
 
@@ -65,6 +66,7 @@ class Server:
         self.tcp_ports = PortBook(config.allow_ports)
         self.udp_ports = PortBook(config.allow_ports)
         self.lobby = Lobby()
+        self.strangers_log = StrangersLog()
         self.strangers = self.engine.timeouts(_STAGE)
         """Links on which nobody has logged in yet."""
         self.first_messages = self.engine.timeouts(_STAGE)
@@ -172,7 +174,17 @@ class Server:
     # new connections
 
     def _on_connection(self, sock: socket.socket, address: Any) -> None:
-        self._nursery.start_soon(self._admit, sock, address)
+        self._start(self._admit, sock, address)
+
+    def _start(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a task that serves one peer: if it fails by a bug of ours, the others are served all the same."""
+        self._nursery.start_soon(self._contained, task, *args)
+
+    async def _contained(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        try:
+            await task(*args)
+        except Exception:
+            log.exception("bug in a task of the server")
 
     async def _admit(self, sock: socket.socket, address: Any) -> None:
         """Find out what an accepted connection is, and hand it on (behaviour.md 1.3)."""
@@ -198,7 +210,7 @@ class Server:
                     https.on_connection(sock, address)
                     return
                 if destination is not Destination.LINK:
-                    log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
+                    self.strangers_log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
                     return
                 start = first_bytes.tls_start(first[0])
                 if start is TLSStart.NONE:
@@ -215,7 +227,7 @@ class Server:
                 log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
         except (FrpError, OSError) as error:
             reason = tls.reason(error) if isinstance(error, OSError) else str(error)
-            log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])
+            self.strangers_log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])
         finally:
             guest.leave()
             if not handed_on:
@@ -226,16 +238,25 @@ class Server:
     def _hand_on(self, sock: socket.socket, address: Any) -> None:
         """From here the engine has it."""
         caller = Caller(self, address, self.lobby.enter(lambda: caller.close()))
-        caller.local_address = sock.getsockname
-        self.callers.add(caller)
+        caller.local_address = lambda: plain_address(sock.getsockname())
+        try:
+            self._attend(caller, sock)
+        except OSError as error:
+            log.error("connection from [%s] closed: %s", address[0], error)
+            sock.close()
+            caller.gone(str(error))
+
+    def _attend(self, caller: Caller, sock: socket.socket) -> None:
+        """Let the engine watch a transport connection. Raises OSError when the system has no room for one more."""
         transport = self.config.transport
+        self.callers.add(caller)
         if transport.tcp_mux:
             caller.link = MuxLink(
                 self.engine,
                 sock,
                 client=False,
                 keepalive=transport.tcp_mux_keepalive_interval,
-                log=get_logger(address[0]),
+                log=self.strangers_log.with_prefix(caller.address[0]),
                 on_open=caller.open_stream,
                 on_lost=caller.gone,
             )
@@ -243,9 +264,13 @@ class Server:
             self.strangers.add(caller.expire)
             return
         reception = Reception(caller)
-        reception.end = end = socket_end(self.engine, sock, reception, reception)
         caller.close = reception.drop
-        end.start()
+        reception.end = end = socket_end(self.engine, sock, reception, reception)
+        try:
+            end.start()
+        except OSError:
+            reception.drop()
+            raise
 
     # first messages
 
@@ -255,25 +280,25 @@ class Server:
             try:
                 self.controls.running(message.run_id).offer(reception, message)
             except Refused as error:
-                log.warning("work connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.caller.log.warning("work connection from [%s] refused: %s", reception.caller.address[0], error)
                 reception.refuse(StartWorkConn(error=self.error_text(str(error), "invalid NewWorkConn")))
         elif isinstance(message, Login):
-            self._nursery.start_soon(self._log_in, message, reception)
+            self._start(self._log_in, message, reception)
         elif isinstance(message, NewVisitorConn):
             try:
                 receive_visitor(self, message, reception)
             except Refused as error:
-                log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.caller.log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
                 reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
         else:
-            log.warning("connection from [%s] closed: %s is no first message", reception.caller.address[0], type(message).__name__)
-            reception.end.close()
+            reception.reject(f"{type(message).__name__} is no first message")
 
     async def _log_in(self, login: Login, reception: Reception) -> None:
         caller = reception.caller
         run_id = login.run_id or os.urandom(8).hex()
-        log.info(
-            "client login info: ip [%s] version [%s] hostname [%s] os [%s] arch [%s]",
+        is_genuine = verify_key(login.privilege_key, self.token, login.timestamp)
+        (log if is_genuine else self.strangers_log).info(
+            "client login info: ip [%s] version [%.100s] hostname [%.300s] os [%.100s] arch [%.100s]",
             _address(*caller.address[:2]),
             login.version,
             login.hostname,
@@ -281,7 +306,7 @@ class Server:
             login.arch,
         )
         try:
-            if not verify_key(login.privilege_key, self.token, login.timestamp):
+            if not is_genuine:
                 raise Refused("token in login doesn't match token from configuration")
             if reception.wire_name == "v2" and reception.agreed is None:
                 raise Refused("missing v2 crypto negotiation")
@@ -309,8 +334,9 @@ class Server:
             log.exception("bug in the control of client [%s]", run_id)
 
     def _refuse_login(self, reception: Reception, error: Refused) -> None:
-        log.warning("client login from [%s] refused: %s", reception.caller.address[0], error)
+        reception.caller.log.warning("client login from [%s] refused: %s", reception.caller.address[0], error)
         reception.refuse(LoginResp(self.version, error=self.error_text(str(error), "register control error")))
+        reception.caller.dismiss()
 
     def left(self, control: Control) -> None:
         """A control has given back what it had."""

@@ -164,7 +164,8 @@ class Control:
         finally:
             self.server.left(self)
             if self._link is not None:
-                # The frp client closes its link with the control connection; one that does not would keep a link that nobody may use any more.
+                # The frp client closes its link with the control connection; one that does not would keep a link that nobody
+                # may use any more.
                 self._link.close()
             self.ended.set()
         self.log.info("client exit success")

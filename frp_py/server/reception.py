@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from frp_py.errors import PeerError
-from frp_py.log import get_logger
+from frp_py.errors import FrpError, PeerError
+from frp_py.log import Logger, get_logger
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.stream import Holder
 from frp_py.protocol import wire_v2
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_STRANGERS_STREAMS = 16  # that a link may have waiting before somebody has logged in on it
+_STRANGERS_STREAMS = 2  # that a link may have waiting before somebody has logged in on it; clients have one
 
 
 class Caller:
     """One transport connection of a client: its address, and whether anything on it has been authenticated."""
 
-    __slots__ = ("address", "close", "guest", "link", "local_address", "server", "waiting")
+    __slots__ = ("address", "close", "guest", "is_dismissed", "link", "local_address", "server", "waiting")
 
     def __init__(self, server: Server, address: Any, guest: Guest) -> None:
         self.server = server
@@ -38,6 +38,7 @@ class Caller:
         self.local_address: Callable[[], Any] = lambda: ("", 0)
         """Where on this machine it came to; raises OSError when it is gone."""
         self.waiting = 0  # link connections without their first message
+        self.is_dismissed = False
 
     @property
     def is_known(self) -> bool:
@@ -52,6 +53,19 @@ class Caller:
         if self.guest is not None:
             self.guest.leave()
             self.guest = None
+            if self.link is not None:
+                self.link.log = get_logger(self.address[0])
+
+    @property
+    def log(self) -> Logger:
+        """For lines about it."""
+        return log if self.is_known else self.server.strangers_log
+
+    def dismiss(self) -> None:
+        """It was refused, and goes when it has had the time to read why. Nothing more is taken from it."""
+        if not self.is_dismissed:
+            self.is_dismissed = True
+            self.server.engine.lingering.add(self.close)
 
     def expire(self) -> None:
         """Nobody logged in, in time."""
@@ -68,7 +82,7 @@ class Caller:
 
     def open_stream(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd | None:
         """A stream for the client's next link connection, unless too many are waiting."""
-        if self.waiting >= (BACKLOG if self.guest is None else _STRANGERS_STREAMS):
+        if self.is_dismissed or self.waiting >= (BACKLOG if self.guest is None else _STRANGERS_STREAMS):
             return None
         reception = Reception(self)
         reception.end = end = MuxEnd(session, stream_id, link, reception, reception)
@@ -105,8 +119,7 @@ class Reception(Holder):
         try:
             message = self._take()
         except PeerError as error:
-            log.warning("link connection from [%s] closed: %s", self.caller.address[0], error)
-            self.drop()
+            self.reject(str(error))
             return
         if message is not None:
             self._leave()
@@ -151,13 +164,27 @@ class Reception(Holder):
             self.used(used)
         return True
 
+    def reject(self, reason: str) -> None:
+        """Close it: its first message was none."""
+        caller = self.caller
+        if not caller.is_dismissed:
+            caller.log.warning("link connection from [%s] closed: %s", caller.address[0], reason)
+        self.drop()
+        if not caller.is_known and caller.link is not None:
+            caller.dismiss()
+
     def refuse(self, answer: Message) -> None:
         """Send the answer and close."""
         assert self.wire is not None
-        self.end.feed(memoryview(self.wire.pack(answer)))
+        try:
+            self.end.feed(memoryview(self.wire.pack(answer)))
+        except FrpError:
+            pass  # its own words in the answer are too long for it
         self.end.finish()
         self.data.clear()
         self.caller.server.engine.lingering.add(self.drop)
+        if not self.caller.is_known:
+            self.caller.dismiss()
 
     def expire(self) -> None:
         """The first message did not come in time."""

@@ -126,8 +126,6 @@ def receive_visitor(server: Server, wish: NewVisitorConn, reception: Reception) 
         raise Refused(f"visitor connection of [{name}] user [{user}] not allowed")
     caller = reception.caller
     caller.is_now_known()
-    if caller.link is None:
-        server.callers.discard(caller)  # from here on it belongs to the proxy
     if len(proxy.waiting) >= _MOST_WAITING:
         proxy.log.warning("user connection [%s] closed: too many are waiting", address_text(caller.address))
         reception.end.close()

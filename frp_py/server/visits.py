@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from frp_py.errors import FrpError
 from frp_py.net.engine.ends import Drop, End, SocketEnd
+from frp_py.net.engine.listen import plain_address
 from frp_py.protocol.messages import StartWorkConn
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Visit:
         control = proxy.control
         sock = self._user.sock
         try:
-            here = sock.getsockname()
+            here = plain_address(sock.getsockname())
             start = StartWorkConn(proxy.name, self._address[0], here[0], self._address[1], here[1])
             work.end.feed(memoryview(control.wire.pack(start)))
         except (OSError, FrpError) as error:

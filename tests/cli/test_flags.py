@@ -40,7 +40,7 @@ FLAGS = (
 
 
 def value(name: str, *args: str) -> Any:
-    return parse(FLAGS, args)[0][name]
+    return parse(FLAGS, args)[name]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_booleans(args: tuple[str, ...], expected: bool) -> None:
 
 
 def test_a_boolean_takes_no_following_word() -> None:
-    values, words = parse(FLAGS, ["--strict_config", "false", "x"])
-    assert (values["strict-config"], words) == (True, ["false", "x"])
+    values = parse(FLAGS, ["--strict_config", "false", "x"])
+    assert (values["strict-config"], values.words) == (True, ["false", "x"])
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_boolean_takes_no_following_word() -> None:
     ],
 )
 def test_a_boolean_whose_value_may_follow(args: list[str], expected: bool, words: list[str]) -> None:
-    values, rest = parse(FLAGS, args)
-    assert (values["tls-mode"], rest) == (expected, words)
+    values = parse(FLAGS, args)
+    assert (values["tls-mode"], values.words) == (expected, words)
     assert first_word(FLAGS, args) == (args.index("x") if words else None)
 
 
@@ -126,8 +126,8 @@ def test_ports() -> None:
 
 
 def test_words_and_flags_in_any_order() -> None:
-    values, words = parse(FLAGS, ["a", "-t", "x", "b", "-", "-o", "--", "-p", "c"])
-    assert words == ["a", "b", "-", "-p", "c"]
+    values = parse(FLAGS, ["a", "-t", "x", "b", "-", "-o", "--", "-p", "c"])
+    assert values.words == ["a", "b", "-", "-p", "c"]
     assert (values["token"], values["tls-only"], values["bind-port"]) == ("x", True, 7000)
     assert values.given == {"token", "tls-only"}
 
@@ -220,7 +220,7 @@ def test_the_first_word(args: list[str], index: int | None) -> None:
 
 
 def test_flags_make_a_tree_without_what_is_empty() -> None:
-    values, _ = parse(FLAGS, ["-t", "", "--allow_ports", "1", "--strict_config=false", "--bandwidth_limit", " 1MB "])
+    values = parse(FLAGS, ["-t", "", "--allow_ports", "1", "--strict_config=false", "--bandwidth_limit", " 1MB "])
     assert tree(FLAGS, values) == {
         "bindPort": 7000,
         "transport": {"tls": {"force": False}, "strict": False, "bandwidthLimit": "1MB"},

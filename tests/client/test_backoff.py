@@ -70,19 +70,17 @@ def test_a_session_of_more_than_a_minute_makes_it_start_over() -> None:
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(RANDOM, st.floats(0, 300), st.floats(0, 300)), max_size=40))
-def test_losses_are_never_retried_without_bound_or_after_the_cap(schedule: list[tuple[float, float, float]]) -> None:
-    randoms = [step[0] for step in schedule]
-    source = iter(randoms)
-    series = Losses(lambda: next(source, 0.0))
-    now, quick_ones = 0.0, []
-    for _, lasted, idle in schedule:
-        now += lasted
+def test_only_the_first_loss_after_a_good_session_is_retried_at_once(schedule: list[tuple[float, float, float]]) -> None:
+    """Each loss: a random number, how long the session lasted, how long the login before it took."""
+    source = iter([step[0] for step in schedule for _ in range(2)])
+    series = Losses(lambda: next(source))
+    now = 0.0
+    for n, (_, lasted, took) in enumerate(schedule):
+        now += took + lasted
         pause = series.next_pause(now, lasted)
-        assert 0 <= pause <= 20
-        if pause == 0:
-            assert lasted > 60 or not quick_ones
-        quick_ones.append(pause)
-        now += pause + idle
+        assert (pause == 0) == (n == 0 or lasted > 60)
+        assert pause <= 20
+        now += pause
 
 
 @given(RANDOM)

@@ -24,9 +24,7 @@ check failed  ASKED      wait start
 check failed  STOPPED    closed
 """
 
-EXPECTED = {
-    (Phase(line[:14].strip()), Signal[line[14:25].strip()]): Phase(line[25:].strip()) for line in TABLE.strip().splitlines()
-}
+EXPECTED = {(Phase(line[:14].strip()), Signal[line[14:25].strip()]): Phase(line[25:].strip()) for line in TABLE.strip().splitlines()}
 
 
 def test_the_words_are_those_of_the_status() -> None:

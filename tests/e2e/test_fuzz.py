@@ -121,7 +121,7 @@ class Attacker:
 
 @pytest.mark.slow
 def test_garbage_at_the_client_port_harms_nobody(world: World) -> None:
-    tunnel = world.tunnel(world.service().port, server='log.level = "error"\n')
+    tunnel = world.tunnel(world.service().port)
     figures = tunnel.server.figures
     assert exchange(tunnel.port, b"hello") == b"hello"
     before, descriptors = figures.rss, figures.descriptors
@@ -151,7 +151,8 @@ def test_garbage_at_the_client_port_harms_nobody(world: World) -> None:
         for sock in slow:  # whatever they send, they are put out after 10 s
             sock.settimeout(1)
             with contextlib.suppress(ConnectionResetError):
-                assert sock.recv(1000) == b""
+                while sock.recv(1000):
+                    pass
     finally:
         for attacker in attackers:
             attacker.over = True

@@ -97,6 +97,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "only empty lines": (b"\r\n\r\n\r\n\r\n", 400),
     "large head": (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 70000 + b"\r\n\r\n", 431),
     "large head without end": (b"GET / HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 12000, 431),
+    "many fields": (b"GET / HTTP/1.1\r\n" + HOST + b"a:\r\n" * 1000 + b"\r\n", 431),
     "long target": (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431),
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import ssl
 import subprocess
@@ -11,7 +13,7 @@ import time
 import pytest
 import trustme
 
-from tests.support.programs import HOST, Program, Service, World, connect, free_port, need, receive_all
+from tests.support.programs import HOST, Program, Service, World, connect, eventually, free_port, need, receive_all
 
 UNRECOGNIZED_NAME = bytes.fromhex("15 0303 0002 02 70")
 
@@ -199,3 +201,50 @@ def test_the_port_of_clients_shared(world: World) -> None:
     frpc.stop()
     frps.wait_for("client exit success")
     assert answer_to(port, hello) == UNRECOGNIZED_NAME
+
+
+def test_a_flood_of_nonsense_leaves_it_serving(world: World) -> None:
+    """Hellos with bytes changed, cut short and run together, on both shared ports."""
+    port, mux = free_port(), free_port()
+    frps, server_port = world.frps(f"vhostHTTPSPort = {port}\ntcpmuxHTTPConnectPort = {mux}\n")
+    service = tls_service(world, "one.example")
+    frpc = world.frpc(
+        server_port,
+        "",
+        https_proxy("one", service.port, '"one.example"')
+        + '[[proxies]]\nname = "mux"\ntype = "tcpmux"\nmultiplexer = "httpconnect"\n'
+        + f'localPort = {service.port}\ncustomDomains = ["one.example"]\n',
+    )
+    frpc.wait_for("[one] start proxy success")
+    frpc.wait_for("[mux] start proxy success")
+    rng = random.Random(3)
+    seeds = {
+        port: hello_of("one.example"),
+        mux: b"CONNECT one.example:1 HTTP/1.1\r\nHost: one.example\r\nProxy-Authorization: Basic YTpi\r\n\r\n",
+    }
+    before = frps.figures.descriptors
+    until = time.monotonic() + 3
+    open_ones: list[socket.socket] = []
+    while time.monotonic() < until:
+        for target, seed in seeds.items():
+            data = bytearray(seed)
+            for _ in range(rng.randrange(4)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            if rng.random() < 0.3:
+                data = data[: rng.randrange(len(data))]
+            if rng.random() < 0.2:
+                data += rng.randbytes(rng.randrange(3000))
+            sock = connect(target)
+            with contextlib.suppress(OSError):
+                sock.sendall(data)
+            open_ones.append(sock)
+        if len(open_ones) > 50:
+            for sock in open_ones:
+                sock.close()
+            open_ones.clear()
+    for sock in open_ones:
+        sock.close()
+    assert greeting(port, "one.example") == "this is one.example"
+    eventually(lambda: frps.figures.descriptors <= before, "nothing is left of them")
+    frps.check_output()
+    frpc.check_output()

@@ -23,14 +23,14 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
 from tests.support import programs
-from tests.support.programs import HOST, Program, World, connect, eventually, free_port, need, receive_all, receive_exactly, reset
+from tests.support.programs import HOST, World, connect, eventually, free_port, need, receive_all, receive_exactly, reset
 
 BIG = os.urandom(1 << 20) * 20
 TEXT = b"all work and no play\n" * 2000
 
 NAMES = (
     *("static", "guarded", "hproxy", "hopen", "socks", "sopen", "unix", "h1", "h1s", "hs", "hss", "hs1"),
-    *("raw", "sse", "torn", "dead", "ws", "wss", "up", "ups", "nginx", "nginxs"),
+    *("raw", "sse", "torn", "liar", "dead", "ws", "wss", "up", "ups", "nginx", "nginxs"),
 )
 
 
@@ -67,6 +67,13 @@ def slow(connection: socket.socket) -> None:
 def torn(connection: socket.socket) -> None:
     connection.recv(1 << 16)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+
+
+def liar(connection: socket.socket) -> None:
+    """Keeps the connection open for another request, and closes it when that comes."""
+    connection.recv(1 << 16)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    connection.recv(1 << 16)
 
 
 def uploads(connection: socket.socket) -> None:
@@ -138,6 +145,7 @@ class Plugins:
         self.key.write_bytes(certificate.private_key_pem.bytes())
         authority.cert_pem.write_to_path(str(self.ca))
         self.mirror, self.slow, self.torn = world.service(mirror), world.service(slow), world.service(torn)
+        self.liar = world.service(liar)
         self.uploads, self.echo = world.service(uploads), world.service()
         self.nginx, self.nginx_tls = free_port(), free_port()
         self.websocket = free_port()
@@ -180,6 +188,7 @@ class Plugins:
             + proxy("raw", p["raw"], forward("tls2raw", self.echo.port), 'transport.proxyProtocolVersion = "v2"')
             + proxy("sse", p["sse"], forward("http2http", self.slow.port))
             + proxy("torn", p["torn"], forward("http2http", self.torn.port))
+            + proxy("liar", p["liar"], forward("http2http", self.liar.port))
             + proxy("dead", p["dead"], forward("http2http", self.dead))
             + proxy("ws", p["ws"], forward("http2http", self.websocket))
             + proxy("wss", p["wss"], forward("https2http", self.websocket, own), changed)
@@ -594,6 +603,13 @@ def test_websockets(it: Plugins, name: str, scheme: str) -> None:
         assert [user.recv(5) for _ in range(200)] == [str(number) for number in range(200)]
 
 
+def test_a_connection_that_died_while_it_lay_idle_is_replaced_if_that_can_do_no_harm(it: Plugins) -> None:
+    for _ in range(4):
+        assert curl(it.url("liar"))[2] == b"ok"
+    assert curl("-d", "x", it.url("liar"))[0] == 502  # it may have been done already
+    assert curl("-d", "x", it.url("liar"))[2] == b"ok"
+
+
 def test_backend_errors(it: Plugins) -> None:
     status, _, body = curl(it.url("dead"))
     assert (status, body) == (502, b"")
@@ -686,3 +702,42 @@ def test_nothing_is_left_behind(it: Plugins) -> None:
     eventually(lambda: descriptors() <= before + 2, f"descriptors given back: {descriptors()}, before: {before}", deadline=10)
     assert it.slow.open == 0
     it.frpc.check_output()
+
+
+def test_plugins_come_back_with_the_server(world: World) -> None:
+    (world.directory / "file").write_text("here")
+    port, server_port = free_port(), free_port()
+    frps, _ = world.frps(port=server_port)
+    frpc = world.frpc(server_port, proxies=proxy("static", port, f'type = "static_file"\nlocalPath = "{world.directory}"'))
+    frpc.wait_for("[static] start proxy success")
+    with connect(port) as user:
+        user.sendall(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert user.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+        frps.kill()
+        with contextlib.suppress(ConnectionResetError):
+            assert user.recv(1) == b""
+    world.frps(port=server_port)
+    frpc.wait_for("[static] start proxy success", count=2)
+    assert curl(f"http://{HOST}:{port}/file")[2] == b"here"
+
+
+def test_https_by_name_and_without_the_mux(world: World) -> None:
+    service, https, port = world.service(mirror), free_port(), free_port()
+    echo = world.service()
+    _, server_port = world.frps(f"vhostHTTPSPort = {https}\ntransport.tcpMux = false")
+    plugin = f'type = "https2http"\nlocalAddr = "{HOST}:{service.port}"'
+    proxies = proxy("web", 0, plugin).replace('type = "tcp"\nremotePort = 0', 'type = "https"\ncustomDomains = ["h.example"]')
+    proxies += proxy("socks", port, 'type = "socks5"')
+    frpc = world.frpc(server_port, "transport.tcpMux = false", proxies)
+    for name in ("web", "socks"):
+        frpc.wait_for(f"[{name}] start proxy success")
+    for version in ("--http2", "--http1.1"):
+        status, _, body = curl(version, "-k", "--resolve", f"h.example:{https}:{HOST}", f"https://h.example:{https}/x")
+        assert status == 200
+        assert f"X-Forwarded-For: {HOST}".encode() in body
+    with connect(port) as user:
+        user.sendall(b"\5\1\0\5\1\0\1\x7f\0\0\1" + struct.pack(">H", echo.port) + BIG[:1000])
+        assert receive_exactly(user, 12)[:4] == b"\5\0\5\0"
+        assert receive_exactly(user, 1000) == BIG[:1000]
+        threading.Thread(target=user.sendall, args=(BIG,), daemon=True).start()
+        assert receive_exactly(user, len(BIG)) == BIG

@@ -34,7 +34,9 @@ def test_a_wrong_token(world: World, wire: str, common: str) -> None:
 
 def test_a_wrong_token_of_a_client_that_does_not_give_up(world: World) -> None:
     _, port = world.frps()
-    frpc = world.start("client", f'serverPort = {port}\nauth.token = "not the token"\nloginFailExit = false\nlog.disablePrintColor = true\n')
+    frpc = world.start(
+        "client", f'serverPort = {port}\nauth.token = "not the token"\nloginFailExit = false\nlog.disablePrintColor = true\n'
+    )
     frpc.wait_for("connect to server error: token in login doesn't match token from configuration", count=2, deadline=5)
     assert frpc.runs
 
@@ -100,7 +102,7 @@ def test_more_ports_than_one_client_may_have(world: World) -> None:
 def test_any_port_and_the_same_one_when_the_proxy_comes_back(world: World) -> None:
     service = world.service()
     frps, port = world.frps()
-    ports = []
+    ports: list[int] = []
     for _ in range(2):
         frpc = world.frpc(port, "", proxy("it", service.port, 0))
         frpc.wait_for("[it] start proxy success")

@@ -564,6 +564,16 @@ def test_a_window_does_not_grow_for_a_slow_reader_nor_without_a_budget() -> None
     assert theirs._window == INITIAL_WINDOW
 
 
+def test_a_window_that_is_to_stay_small_is_given_back_but_does_not_grow() -> None:
+    a, b, ours, theirs = joined()
+    theirs.state |= yamux.SMALL
+    for _ in range(12):
+        fill(ours, a, b, ours.send_window)
+        a.receive_data(memoryview(sent(b)))
+    assert theirs._window == INITIAL_WINDOW
+    assert INITIAL_WINDOW // 2 < ours.send_window <= INITIAL_WINDOW
+
+
 @pytest.mark.parametrize("end", ["reset by us", "reset by them", "finished", "lost", "forgotten"])
 def test_the_budget_comes_back_however_a_stream_ends(end: str) -> None:
     budget = Budget(1 << 30)

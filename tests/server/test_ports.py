@@ -171,20 +171,19 @@ class Books(RuleBasedStateMachine):
     @rule(name=NAMES, port=PORTS)
     def acquire(self, name: str, port: int) -> None:
         free = set(range(1, 6)) - self.used.keys() - self.foreign
-        try:
-            got, bound = self.ports.acquire(name, port, none_of(*self.foreign, *self.used))
-        except Refused as refused:
-            if port == 0:
-                assert str(refused) == "no available port"
-                assert not free
-            elif port in self.used:
-                assert str(refused) == "port already used"
-            elif port > 5:
-                assert str(refused) == "port not allowed"
-            else:
-                assert str(refused) == "port unavailable"
-                assert port in self.foreign
+        if port == 0:
+            expected = "" if free else "no available port"
+        elif port in self.used:
+            expected = "port already used"
+        elif port > 5:
+            expected = "port not allowed"
+        else:
+            expected = "port unavailable" if port in self.foreign else ""
+        try_bind = none_of(*self.foreign, *self.used)
+        if expected:
+            assert refusal(self.ports, name, port, try_bind) == expected
             return
+        got, bound = self.ports.acquire(name, port, try_bind)
         assert got in free
         assert bound == bind(got)
         if port:

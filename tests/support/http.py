@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import socket
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from tests.support.programs import Handler, World, connect, free_port
+from tests.support.programs import HOST, Handler, World, connect, eventually, free_port, need
 
 _LARGE = 1 << 24
 
@@ -168,3 +173,80 @@ def web_tunnel(world: World, proxies: str, *, server: str = "", client: str = ""
 def service(world: World, handle: Handler) -> int:
     """The port of a service."""
     return world.service(handle).port
+
+
+GET = b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n"
+
+
+def get(path: bytes = b"/", host: bytes = b"web.test", fields: bytes = b"") -> bytes:
+    return GET % (path, host, fields)
+
+
+def saying(response: bytes) -> Handler:
+    """A service that answers each request with these bytes."""
+
+    def handle(connection: socket.socket) -> None:
+        file = connection.makefile("rb")
+        while read_request(file) is not None:
+            connection.sendall(response)
+
+    return handle
+
+
+def once(response: bytes) -> Handler:
+    """A service that answers one request, and closes."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection.makefile("rb"))
+        connection.sendall(response)
+
+    return handle
+
+
+def curl(*arguments: str) -> str:
+    command = [need("curl"), "--silent", "--show-error", "--max-time", "20", "--noproxy", "*", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def basic(user: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+@contextlib.contextmanager
+def nginx_in(tmp_path: Path) -> Iterator[int]:
+    """The port of an nginx with files below /files, and uploads by PUT."""
+    port = free_port()
+    files = tmp_path / "files"
+    files.mkdir()
+    files.chmod(0o777)
+    tmp_path.chmod(0o755)
+    for name in ("body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        (tmp_path / name).mkdir()
+    config = tmp_path / "nginx.conf"
+    config.write_text(
+        f"""daemon off; master_process off; worker_processes 1; pid {tmp_path}/nginx.pid; error_log {tmp_path}/nginx.log;
+        events {{ worker_connections 1024; }}
+        http {{ access_log off; client_max_body_size 0; client_body_temp_path {tmp_path}/body; proxy_temp_path {tmp_path}/proxy;
+          fastcgi_temp_path {tmp_path}/fastcgi; uwsgi_temp_path {tmp_path}/uwsgi; scgi_temp_path {tmp_path}/scgi;
+          gzip on; gzip_types text/css; default_type text/plain;
+          server {{ listen {HOST}:{port}; root {tmp_path};
+            location /files/ {{ dav_methods PUT; }}
+            location /who {{ return 200 "$http_x_forwarded_for $host $request_method\\n"; }} }} }}"""
+    )
+    process = subprocess.Popen([need("nginx"), "-c", str(config)], stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        try:
+            socket.create_connection((HOST, port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        eventually(listens, "nginx listens")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -59,11 +59,14 @@ class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.texts: list[str] = []
+        self.warnings: list[str] = []
         self.bugs: list[str] = []
         self.setFormatter(logging.Formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(record.getMessage())
         if record.exc_info:
             self.bugs.append(self.format(record))
 
@@ -177,7 +180,8 @@ async def service(host: str = HOST, port: int = 0) -> AsyncIterator[Service]:
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(lambda task_status: trio.serve_tcp(handler, port, host=host, task_status=task_status))
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        nursery.start_soon(trio.serve_listeners, handler, listeners)
         yield Service(listeners[0], receive)
         nursery.cancel_scope.cancel()
 
@@ -193,6 +197,15 @@ async def receive_exactly(stream: trio.abc.ReceiveStream, n: int) -> bytes:
         while len(data) < n:
             more = await stream.receive_some(n - len(data))
             assert more, f"the end came after {data!r}"
+            data += more
+    return data
+
+
+async def receive_all(stream: trio.abc.ReceiveStream) -> bytes:
+    """All that comes until the end."""
+    data = b""
+    with trio.fail_after(5):
+        while more := await stream.receive_some(65536):
             data += more
     return data
 
@@ -263,9 +276,7 @@ class Talk:
 class Peer:
     """The client's side of one transport connection to a server, made by hand; without `features` it is frp's."""
 
-    def __init__(
-        self, engine: Engine, sock: socket.socket, *, mux: bool, wire: str = "v1", half_close: bool = False
-    ) -> None:
+    def __init__(self, engine: Engine, sock: socket.socket, *, mux: bool, wire: str = "v1", half_close: bool = False) -> None:
         self.engine = engine
         self.wire_name = wire
         self.opened_by_server: list[EndStream] = []

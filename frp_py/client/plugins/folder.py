@@ -85,7 +85,7 @@ def listing(folder: str, found: Found) -> bytes:
             except OSError:
                 name = entry.name
             lines.append(name)
-    links = "".join(f'<a href="{link_to(name)}">{_shown(name)}</a>\n' for name in sorted(lines))
+    links = "".join(f'<a href="{link_to(name)}">{_shown(name)}</a>\n' for name in sorted(lines, key=lambda name: name.removesuffix("/")))
     return f'<!doctype html>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<pre>\n{links}</pre>\n'.encode()
 
 

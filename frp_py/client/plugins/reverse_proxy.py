@@ -10,6 +10,8 @@ from frp_py.client.plugins.forward import Forwarder, Outgoing, request_fields
 from frp_py.client.plugins.http_plugin import HttpPlugin, User
 from frp_py.client.plugins.termination import termination
 from frp_py.config.plugins import HttpForwardPlugin, HttpsForwardPlugin
+from frp_py.errors import FrpError
+from frp_py.net.http.heads import is_authority
 from frp_py.net.http.rules import FORWARDING, clean_target, forwarded, routing_host, setting, with_set, without
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class ReverseProxy(HttpPlugin[ForwardOptions]):
         self._address = host_and_port(options.local_addr, 443 if self.backend_tls else 80)
         self._set = setting(options.request_headers.set)
         self._host = options.host_header_rewrite.encode()
+        if not is_authority(self._host):
+            raise FrpError(f"hostHeaderRewrite {options.host_header_rewrite!r} is no host")
         self._backends = Backends(self.session, use_tls=self.backend_tls)
         self._forwarder = Forwarder(self, self._backends, _bad_gateway)
         await super().prepare()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import mimetypes
 import os
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
 
 _PIECE = 256 * 1024  # bytes read at a time
 _WRONG_PASSWORD = 0.2  # s that the answer waits
-_BOUNDARY = b"7c8f0a3e5d214b96"
 _PACKED_ALREADY = ("image/", "video/", "audio/", "font/woff", "application/zip", "application/gzip", "application/x-7z", "application/x-xz")
 _HTML = b"text/html; charset=utf-8"
 
 _types = mimetypes.MimeTypes()  # the table that comes with Python: what the system has differs from one to the next
+
+
+_threads = trio.CapacityLimiter(16)  # of our own: a disk that hangs must not keep others from looking up names
+
+Args = TypeVarTuple("Args")
+Result = TypeVar("Result")
 
 
 class StaticFile(HttpPlugin[StaticFilePlugin]):
@@ -38,7 +45,7 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
         """Make ready. A folder that isn't there may come yet."""
         options = self.options
         self._folder = options.local_path
-        if not await trio.to_thread.run_sync(os.path.isdir, self._folder):
+        if not await _in_thread(os.path.isdir, self._folder):
             self.log.warning("static_file: %s is no directory, there is nothing to serve as yet", options.local_path)
         prefix = options.strip_prefix.strip("/")
         self._prefix = f"/{prefix}/" if prefix else "/"
@@ -72,7 +79,7 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
             await _text(exchange, 404)
             return
         try:
-            found = await trio.to_thread.run_sync(folder.find, self._folder, parts)
+            found = await _find(self._folder, parts)
         except OSError as error:
             await _text(exchange, 403 if isinstance(error, PermissionError) else 404)
             return
@@ -91,7 +98,7 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
 
     async def _serve_directory(self, exchange: Exchange, found: Found, parts: list[str]) -> None:
         try:
-            index = await trio.to_thread.run_sync(folder.find, self._folder, [*parts, "index.html"])
+            index = await _find(self._folder, [*parts, "index.html"])
         except OSError:
             pass
         else:
@@ -102,14 +109,14 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
             finally:
                 os.close(index.fd)
         try:
-            page = await trio.to_thread.run_sync(folder.listing, self._folder, found)
+            page = await _in_thread(folder.listing, self._folder, found)
         except OSError:
             await _text(exchange, 403)
             return
         fields = [(b"Content-Type", _HTML), (b"Vary", b"Accept-Encoding")]
         if accepts_gzip(exchange.fields):
             fields.append((b"Content-Encoding", b"gzip"))
-            page = await trio.to_thread.run_sync(lambda: zlib.compress(page, 6, wbits=31))
+            page = await _in_thread(_pack, page)
         await exchange.answer(200, fields, page)
 
     async def _serve_file(self, exchange: Exchange, found: Found) -> None:
@@ -142,6 +149,50 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
             await exchange.end()
 
 
+async def _in_thread(act: Callable[[Unpack[Args]], Result], *args: Unpack[Args]) -> Result:
+    """What may block. When it does for ever, whoever waits can still be cancelled."""
+    return await trio.to_thread.run_sync(act, *args, abandon_on_cancel=True, limiter=_threads)
+
+
+class _Finding:
+    """A search that can be given up while it is blocked, without a descriptor being lost."""
+
+    def __init__(self, root: str, parts: Sequence[str]) -> None:
+        self._root = root
+        self._parts = parts
+        self._lock = Lock()
+        self._given_up = False
+        self._found: Found | None = None
+
+    def run(self) -> Found:
+        found = folder.find(self._root, self._parts)
+        with self._lock:
+            if self._given_up:
+                os.close(found.fd)
+            self._found = found
+        return found
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            if self._found is not None:
+                os.close(self._found.fd)
+
+
+async def _find(root: str, parts: Sequence[str]) -> Found:
+    """As folder.find."""
+    finding = _Finding(root, parts)
+    try:
+        return await _in_thread(finding.run)
+    except trio.Cancelled:
+        finding.give_up()
+        raise
+
+
+def _pack(data: bytes) -> bytes:
+    return zlib.compress(data, 6, wbits=31)
+
+
 async def _serve_ranges(exchange: Exchange, found: Found, fields: list[Field], kind: bytes, ranges: tuple[tuple[int, int], ...]) -> None:
     if len(ranges) == 1:
         (begin, end) = ranges[0]
@@ -150,13 +201,14 @@ async def _serve_ranges(exchange: Exchange, found: Found, fields: list[Field], k
         await _send_part(exchange, found.fd, begin, end)
         await exchange.end()
         return
+    boundary = os.urandom(16).hex().encode()
     heads = [
-        b"--%b\r\nContent-Type: %b\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (_BOUNDARY, kind, begin, end - 1, found.size)
+        b"--%b\r\nContent-Type: %b\r\nContent-Range: bytes %d-%d/%d\r\n\r\n" % (boundary, kind, begin, end - 1, found.size)
         for begin, end in ranges
     ]
-    last = b"--%b--\r\n" % _BOUNDARY
+    last = b"--%b--\r\n" % boundary
     length = sum(len(head) + end - begin + 2 for head, (begin, end) in zip(heads, ranges, strict=True)) + len(last)
-    await exchange.respond(206, [*fields, (b"Content-Type", b"multipart/byteranges; boundary=" + _BOUNDARY)], length)
+    await exchange.respond(206, [*fields, (b"Content-Type", b"multipart/byteranges; boundary=" + boundary)], length)
     for head, (begin, end) in zip(heads, ranges, strict=True):
         await exchange.send(head)
         await _send_part(exchange, found.fd, begin, end)
@@ -175,14 +227,14 @@ async def _serve_packed(exchange: Exchange, found: Found, fields: list[Field], s
         packed = packer.compress(data)
         return (packed + packer.flush(), -1) if at >= found.size or not data else (packed, at)
 
-    data, at = await trio.to_thread.run_sync(pack, start, 0)
+    data, at = await _in_thread(pack, start, 0)
     if at < 0:
         await exchange.answer(200, fields, data)
         return
     await exchange.respond(200, fields)
     await exchange.send(data)
     while at >= 0:
-        data, at = await trio.to_thread.run_sync(pack, b"", at)
+        data, at = await _in_thread(pack, b"", at)
         await exchange.send(data)
     await exchange.end()
 
@@ -196,7 +248,7 @@ async def _send_part(exchange: Exchange, fd: int, begin: int, end: int) -> None:
 
 async def _read(fd: int, at: int, size: int) -> bytes:
     try:
-        return await trio.to_thread.run_sync(os.pread, fd, size, at) if size else b""
+        return await _in_thread(os.pread, fd, size, at) if size else b""
     except OSError:
         return b""
 

@@ -24,7 +24,7 @@ class UserTls(ssl.SSLObject):
 async def termination(crt_path: str, key_path: str, protocols: Sequence[str]) -> ssl.SSLContext:
     """A context with the certificate of these files, or one made now when either is missing. Raises FrpError."""
     files = TlsFiles(cert_file=crt_path, key_file=key_path)
-    context = await trio.to_thread.run_sync(tls.server_context, files)
+    context = await trio.to_thread.run_sync(tls.server_context, files, abandon_on_cancel=True)
     context.sslobject_class = UserTls
     context.sni_callback = _remember_name
     if protocols:

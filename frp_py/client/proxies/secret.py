@@ -9,6 +9,7 @@ import msgspec
 from frp_py.client.proxies.base import LocalSide
 from frp_py.client.proxies.udp import DatagramSide
 from frp_py.config.proxies import ProxyBase, SecretProxy
+from frp_py.net.engine.datagrams import keep_small
 
 if TYPE_CHECKING:
     from frp_py.client.session import Session
@@ -51,6 +52,7 @@ class SudpLocal(DatagramSide):
             self._visitors.discard(sockets)
             sockets.close()
 
+        keep_small(work.end)
         sockets.attach(self.application_end(work), lost)
         work.hand_over()
 

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from frp_py.client.proxies.base import LocalSide
-from frp_py.net.engine.datagrams import LocalSockets
+from frp_py.net.engine.datagrams import LocalSockets, keep_small
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _most_sockets() -> int:
     except ImportError:  # Windows
         return _MOST
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _MOST if limit == resource.RLIM_INFINITY else min(_MOST, max(limit // 4, 16))
+    return _MOST if limit == resource.RLIM_INFINITY else min(_MOST, max(limit // 2, 16))
 
 
 class DatagramSide(LocalSide):
@@ -96,6 +96,7 @@ class UdpLocal(DatagramSide):
         """The server has taken a new work connection for the users of the port."""
         if self._sockets is None:
             self._sockets = self.new_sockets()
+        keep_small(work.end)
         self._sockets.attach(self.application_end(work), self._lost)
         work.hand_over()
 

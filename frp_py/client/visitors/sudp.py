@@ -8,7 +8,7 @@ import trio
 
 from frp_py.client.visitors.base import Call, Visitor, listen_error
 from frp_py.errors import FrpError
-from frp_py.net.engine.datagrams import UserPort, udp_socket
+from frp_py.net.engine.datagrams import UserPort, keep_small, udp_socket
 
 if TYPE_CHECKING:
     from frp_py.client.session import Session
@@ -69,6 +69,7 @@ class SudpVisitor(Visitor):
     def _accepted(self, call: Call) -> None:
         self._call = None
         if self._users is not None:
+            keep_small(call.end)
             self._users.attach(self.application_end(call))
             call.hand_over()
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from frp_py.errors import PeerError
 from frp_py.log import Logger
+from frp_py.net.engine.link import MuxEnd
 from frp_py.net.engine.loop import READ
 from frp_py.protocol.datagrams import PACK, PING, PacketReader, tail_of
 from frp_py.protocol.messages import Message, Ping, UDPAddress
-from frp_py.protocol.yamux import PullFrom
+from frp_py.protocol.yamux import SMALL, PullFrom
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End
@@ -30,6 +31,7 @@ _PIECE = 64 * 1024  # bytes that go to a link or come from it at a time
 _SILENCE = 60  # s without any message, and the user's side gives a link connection up
 _PING = 30  # s
 _COMPLAINT = 10  # s between two log lines about the same trouble
+_NEAR = 0.01  # s; with this round-trip time the least window carries 26 MB/s
 _IDLE = 30  # s without traffic, and a local socket is closed
 _KNOWN = 8192  # users whose addresses are kept ready
 _RUN = 4 if sys.platform == "linux" else 1 << 30  # datagrams of one size for one target, which go in one call
@@ -54,6 +56,16 @@ def udp_socket(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def keep_small(end: End) -> None:
+    """Have little of what comes over `end` on its way at a time: a flood is not to stand in the link in front of what others have to say.
+
+    With the six megabytes that a stream may have which is read quickly, others wait for 60 ms when a program is at its limit, and
+    otherwise for 5. To a peer far away more has to be on the way, or it limits the rate.
+    """
+    if isinstance(end, MuxEnd) and end.link.round_trip < _NEAR:
+        end.state |= SMALL
 
 
 class PacketStream:

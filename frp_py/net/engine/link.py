@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
 
 _HELD = yamux.HELD
+_TCP_INFO_RTT = 68  # where the smoothed round-trip time stands in struct tcp_info, in us
 _PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
 _ACK = 75  # s to accept a stream
 _CLOSE = 300  # s to finish a stream that we have closed
@@ -258,6 +260,17 @@ class MuxLink:
         engine.each_second(self._tick)
         if self._tls is not None:
             engine.soon(self._read)  # TLS may have decrypted something already
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds to the other side and back, as TCP has measured it; 0.0 where the system doesn't tell."""
+        if sys.platform != "linux":
+            return 0.0
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_RTT + 4)
+        except OSError:
+            return 0.0
+        return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1e6
 
     @property
     def is_open(self) -> bool:

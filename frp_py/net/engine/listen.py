@@ -49,6 +49,14 @@ def set_keepalive(sock: socket.socket, seconds: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
 
 
+def plain_address(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Host and port of a TCP socket's address; where both families come to one listener, an IPv4 host is written as IPv4 all the same."""
+    host, port = address[:2]
+    if ":" in host and "." in host and host.startswith("::ffff:"):
+        host = host[7:]
+    return host, port
+
+
 class Listening:
     """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
 
@@ -93,7 +101,7 @@ class Listening:
             self._pause = 0.0
             try:
                 sock.setblocking(False)
-                self._on_connection(sock, address)
+                self._on_connection(sock, plain_address(address))
             except Exception:
                 log.exception("bug in the handling of a new connection")
                 sock.close()

@@ -196,12 +196,17 @@ class Engine:
                     await nursery.start(self.run)
                     task_status.started(scope)
 
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             scope = await nursery.start(shielded)
             try:
                 yield
+            except Exception as error:
+                failure = error  # it comes out as it is, not in a group
             finally:
                 scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. What is watched is left as it is then: whoever opened it closes it, and may do so later."""

@@ -18,6 +18,9 @@ Field: TypeAlias = tuple[bytes, bytes]
 MAX_HEAD = 64 * 1024
 """Bytes of a head."""
 
+MAX_FIELDS = 256
+"""Fields of a head: each takes far more memory than the few bytes it may have."""
+
 CHUNKED, UNTIL_CLOSE = -1, -2
 """Lengths of a body that aren't known in advance."""
 
@@ -52,8 +55,11 @@ class VersionUnknown(BadHead):
 
 def fields_of(block: bytes) -> list[Field]:
     """The fields of a head's lines, each with its CRLF, without the empty line. Raises BadHead."""
+    lines = block.count(b"\n")
+    if lines > MAX_FIELDS:
+        raise HeadTooLarge("too many headers")
     found: list[Field] = _FIELD.findall(block)
-    if len(found) != block.count(b"\n") or block[-2:] not in (b"", b"\r\n"):
+    if len(found) != lines or block[-2:] not in (b"", b"\r\n"):
         raise BadHead("malformed header")  # folded lines, bare CR or LF, NUL, blanks before the colon
     if b" \r" in block or b"\t\r" in block:
         return [(name, value.rstrip(b" \t")) for name, value in found]

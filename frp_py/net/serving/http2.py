@@ -28,7 +28,19 @@ from h2.settings import SettingCodes, Settings
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
-from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, host_of, is_field, request_length, split_target
+from frp_py.net.http.heads import (
+    CHUNKED,
+    MAX_HEAD,
+    UNTIL_CLOSE,
+    BadHead,
+    Field,
+    host_of,
+    is_field,
+    request_length,
+    request_line,
+    split_target,
+    tokens_of,
+)
 from frp_py.net.serving.exchange import HEAD_TIME, IDLE_TIME, STALL_TIME, Bytes, Exchange, Handler, dated, has_body
 
 if TYPE_CHECKING:
@@ -37,7 +49,7 @@ if TYPE_CHECKING:
 log = get_logger()
 
 _STREAMS = 100  # requests at once
-_STREAM_WINDOW, _CONNECTION_WINDOW = 256 * 1024, 1024 * 1024
+_STREAM_WINDOW, _CONNECTION_WINDOW = 512 * 1024, 1024 * 1024
 _FREE_RESETS = 200  # requests that a user may take back beyond those that he let be answered
 
 
@@ -64,6 +76,7 @@ class _Connection:
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
             },
         )
+        self._lengths = _Lengths()
         self.error: PeerError | None = None
         self.window_changed = trio.Event()
         self._sending = trio.Lock()
@@ -97,6 +110,9 @@ class _Connection:
                 raise PeerError(str(error)) from None
             if not data:
                 return False
+            if not self._lengths.allow(data):
+                self.h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+                raise PeerError("HTTP/2: frame too large")
             for event in self.h2.receive_data(data):
                 self._on_event(event, nursery)
             if self._reset > _FREE_RESETS + self._answered:
@@ -188,12 +204,44 @@ class _Connection:
             pass
 
 
+class _Lengths:
+    """Looks at the lengths of frames. The library does so only when a frame is complete: it would keep up to 16 MiB until then."""
+
+    __slots__ = ("_header", "_left")
+
+    _LARGEST = 16384  # the value of SETTINGS_MAX_FRAME_SIZE that we leave as it is
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._left = 24  # the preface
+
+    def allow(self, data: bytes) -> bool:
+        """Whether all frames that begin in `data` have an allowed length."""
+        pos, end = 0, len(data)
+        while pos < end:
+            if self._left:
+                n = min(self._left, end - pos)
+                self._left -= n
+                pos += n
+                continue
+            missing = data[pos : pos + 9 - len(self._header)]
+            self._header += missing
+            pos += len(missing)
+            if len(self._header) == 9:
+                self._left = int.from_bytes(self._header[:3], "big")
+                self._header = b""
+                if self._left > self._LARGEST:
+                    return False
+        return True
+
+
 class Exchange2(Exchange):
     """A request by HTTP/2."""
 
     __slots__ = (
         "_body",
         "_connection",
+        "_continue",
         "_has_body",
         "_left",
         "_more",
@@ -221,8 +269,9 @@ class Exchange2(Exchange):
         method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"/")
         host, length = pseudo.get(b":authority"), 0
         try:
-            if not all(is_field(*field) for field in fields) or not is_field(method, target):
+            if not all(is_field(*field) for field in fields):
                 raise BadHead("malformed header")
+            request_line(b"%b %b HTTP/1.1" % (method, target))
             named = host_of(fields, required=False)
             host = host or named
             split_target(method, host or b"" if method == b"CONNECT" else target)
@@ -231,6 +280,7 @@ class Exchange2(Exchange):
             length = 0 if ended else request_length(fields) or CHUNKED
         except BadHead as error:
             self.refusal = error.status
+        self._continue = length != 0 and b"100-continue" in tokens_of(fields, b"expect")
         super().__init__(method, host, target, fields, length)
 
     # from the connection
@@ -262,7 +312,11 @@ class Exchange2(Exchange):
     # for the handler
 
     async def receive(self) -> bytes:
-        """The next piece of the body."""
+        """The next piece of the body; the user who waits for a word is told to send it."""
+        if self._continue:
+            self._continue = False
+            if not self.started and not self._body:
+                await self._headers(100, [], last=False)
         try:
             with trio.fail_after(STALL_TIME):
                 while not self._body and not self.received_all:

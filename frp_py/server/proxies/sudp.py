@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from frp_py.net.engine.datagrams import Translator
+from frp_py.net.engine.datagrams import Translator, keep_small
 from frp_py.server.visitors import SecretProxy, Visitor
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ class SudpPublic(SecretProxy):
     def join_visitor(self, visitor: Visitor, work: Holder) -> None:
         """Join a visitor to his work connection, on which StartWorkConn has been sent."""
         control = self.control
+        keep_small(visitor.end)
+        keep_small(work.end)
         if visitor.wire_name == control.wire_name:
             super().join_visitor(visitor, work)
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from frp_py.errors import Refused
-from frp_py.net.engine.datagrams import UserPort, udp_socket
+from frp_py.net.engine.datagrams import UserPort, keep_small, udp_socket
 from frp_py.protocol.messages import StartWorkConn
 from frp_py.server.proxies.base import PublicProxy
 
@@ -78,6 +78,7 @@ class UdpPublic(PublicProxy):
         if work.is_lost:
             return False
         self._served_at = trio.current_time()
+        keep_small(work.end)
         users.attach(self.application_end(work))
         work.hand_over()
         return True

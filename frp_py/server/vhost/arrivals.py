@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TIME = 30  # s for a user to say where he wants to go (behaviour.md 2.6, 2.7)
 _LIMIT = 4096  # users at a time who have not said it yet; the oldest makes room for the newest
+_MOST_HELD = 16 << 20  # bytes of what all of them have sent; here too
 
 
 class Vhost:
@@ -29,6 +30,8 @@ class Vhost:
         self.deadlines = engine.timeouts(_TIME)
         self.arrivals: dict[Arrival, None] = {}
         """The oldest first."""
+        self.held = 0
+        """Bytes that they have sent so far."""
 
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user has come, on a non-blocking socket that nobody watches."""
@@ -45,6 +48,13 @@ class Vhost:
         """It is known where he goes, or he has gone."""
         if self.arrivals.pop(arrival, False) is None:
             self.deadlines.discard(arrival.drop)
+            self.held -= arrival.size
+
+    def grown(self, n: int) -> None:
+        """They have sent n bytes more."""
+        self.held += n
+        while self.held > _MOST_HELD:
+            next(iter(self.arrivals)).drop()
 
     def close(self) -> None:
         """Send all away."""
@@ -55,11 +65,12 @@ class Vhost:
 class Arrival(Holder):
     """One user. A subclass looks for his wish in what he sends."""
 
-    __slots__ = ("_user", "_vhost", "address")
+    __slots__ = ("_user", "_vhost", "address", "size")
 
     def __init__(self, vhost: Vhost, sock: socket.socket, address: Any) -> None:
         super().__init__(vhost.engine)
         self.address = address
+        self.size = 0
         self._vhost = vhost
         self.end = self._user = SocketEnd(vhost.engine, sock, self, self)
         vhost.enter(self)
@@ -73,7 +84,10 @@ class Arrival(Holder):
         """More has come, or the end of it."""
         if self not in self._vhost.arrivals:
             return
-        if not self.has_ended:
+        grown = len(self.data) - self.size
+        self.size += grown
+        self._vhost.grown(grown)
+        if not self.has_ended and self in self._vhost.arrivals:
             self.look()
         if (self.has_ended or len(self.data) >= self.LIMIT) and self in self._vhost.arrivals:
             self.drop()

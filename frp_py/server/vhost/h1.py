@@ -39,6 +39,7 @@ class UserConnection:
     __slots__ = (
         "_chunks",
         "_data",
+        "_fresh",
         "_has_ended",
         "_head",
         "_keep",
@@ -74,6 +75,7 @@ class UserConnection:
         self.site: Site | None = None
         self._data = bytearray()  # the beginning of a head, or what came while it is not its turn
         self._has_ended = False
+        self._fresh = True  # nothing was asked yet
         self._running = False
         self._request: RequestFields | None = None
         self._method = b""
@@ -207,8 +209,10 @@ class UserConnection:
         line, _, block = data[: at + 2].partition(b"\r\n")
         if not line and block:  # an empty line before the request (RFC 9112 2.2)
             line, _, block = block.partition(b"\r\n")
-        if line == b"PRI * HTTP/2.0" and self._request is None and not block:
-            return self._go_over_to_h2(data)
+        if self._fresh:
+            if line == b"PRI * HTTP/2.0" and not block:
+                return self._go_over_to_h2(data)
+            self._fresh = False
         self._started = False
         self._keep = False
         self._unread = True
@@ -464,6 +468,8 @@ class UserConnection:
     def _finish(self) -> None:
         """The response is complete."""
         self.backend = None
+        self._request = None
+        self._head = b""
         if not self._keep or self._has_ended:
             self._close()
             return

@@ -21,7 +21,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import Drop
@@ -69,9 +69,14 @@ class H2Connection:
     def start(self, data: bytes) -> None:
         """Begin, with what has come so far."""
         core = self._core
-        core.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _STREAMS
-        core.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = _WINDOW
-        core.local_settings[SettingCodes.MAX_HEADER_LIST_SIZE] = MAX_HEAD
+        core.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS,
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
+            },
+        )
         core.initiate_connection()
         core.increment_flow_control_window(_SHARED_WINDOW - 65535)
         self._receive(data)

@@ -11,12 +11,24 @@ import pytest
 
 from frp_py.log import get_logger
 from frp_py.net.engine import datagrams
-from frp_py.net.engine.datagrams import LocalSockets, PacketStream, Translator, UserPort, run_at, segments, socket_address, udp_socket
+from frp_py.net.engine.datagrams import (
+    LocalSockets,
+    PacketStream,
+    Translator,
+    UserPort,
+    keep_small,
+    run_at,
+    segments,
+    socket_address,
+    udp_socket,
+)
+from frp_py.net.engine.link import MuxLink
 from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.stream import Holder
 from frp_py.protocol.datagrams import PACK, PING, tail_of
 from frp_py.protocol.messages import NewProxy, UDPAddress, UDPPacket
 from frp_py.protocol.wire import WIRES
-from frp_py.protocol.yamux import PullFrom
+from frp_py.protocol.yamux import SMALL, PullFrom
 
 HOST = "127.0.0.1"
 
@@ -343,6 +355,24 @@ def test_socket_addresses() -> None:
     assert socket_address(UDPAddress("fe80::1", 5, "3"), v6=True) == ("fe80::1", 5, 0, 3)
     assert socket_address(UDPAddress("fe80::1", 5, "no such interface"), v6=True) == ("fe80::1", 5, 0, 0)
     assert socket_address(UDPAddress("2001:db8::1", 5), v6=False) is None
+
+
+@pytest.mark.parametrize(("round_trip", "small"), [(0.0, True), (0.009, True), (0.011, False), (0.2, False)])
+def test_little_is_on_its_way_to_a_peer_who_is_near(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, round_trip: float, small: bool
+) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+    sock.setblocking(False)
+    link = MuxLink(engine, sock, client=True, keepalive=0, log=get_logger(), on_open=lambda *args: None, on_lost=lambda reason: None)
+    assert 0 <= link.round_trip < 0.5
+    monkeypatch.setattr(MuxLink, "round_trip", round_trip)
+    holder = Holder(engine)
+    end = link.open(holder, holder)
+    keep_small(end)
+    assert bool(end.state & SMALL) is small
+    keep_small(FakeEnd())
+    link.close()
 
 
 class Local:

@@ -166,6 +166,23 @@ async def test_pause_and_start(pair: Pair) -> None:
         end.close()
 
 
+async def test_the_rest_of_a_record_is_not_forgotten_by_a_pause() -> None:
+    async with running_engine() as engine:
+        end, both, peer = joined(engine, tls_pair, most=3000)
+        end.start()
+        data = noise(10_000)
+        await peer.send(data)
+        await until(lambda: len(both.data) == 3000)
+        await quiet(engine)
+        for most in (6000, 10_000):
+            both.most = most
+            end.consumed(0)
+            await until(lambda most=most: len(both.data) == most)  # type: ignore[misc]
+        assert both.data == data
+        end.close()
+        peer.close()
+
+
 async def test_one_record_in_many_turns() -> None:
     """A TLS record is larger than what the sink takes at once: the rest has no event of its own."""
     async with running_engine() as engine:

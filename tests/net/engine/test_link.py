@@ -12,9 +12,10 @@ import trio
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
-from frp_py.net.engine.ends import Drop, End
+from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.relay import Relay
 from frp_py.protocol import yamux
 from frp_py.protocol.yamux import ACK, DATA, FIN, GO_AWAY, HEADER, PING, RST, SYN, WINDOW_UPDATE, Session
 from tests.support.net import Link, Peer, alive, noise, quiet, running_engine, tcp_pair, tls_pair, until
@@ -231,6 +232,30 @@ async def test_what_comes_for_a_closed_stream(half_close: bool) -> None:
         assert (bytes(heard.data), heard.events) == (b"", [])
         assert not half.link.session.streams
         assert not half.link.closed
+        half.link.close()
+        half.peer.close()
+
+
+async def test_a_relay_that_ends_takes_what_still_comes_and_does_not_reset() -> None:
+    """frp would lose by RST what it has not read yet (wire.md 2.5)."""
+    async with running_engine() as engine:
+        half = Half(engine)
+        end, heard = half.open()
+        a, b = tcp_pair()
+        done: list[Relay] = []
+        Relay(engine, SocketEnd(engine, a, heard, heard), end, half_close=False, on_done=done.append).start()
+        service = Peer(b)
+        await service.send(b"answer")
+        service.finish()
+        assert await half.hear() == (DATA | SYN, 1, 6, b"answer")
+        assert await half.hear() == (WINDOW_UPDATE | FIN, 1, 0, b"")
+        assert await service.receive() == b""
+        assert not half.link.session.streams
+        await half.say(DATA | ACK, 1, b"more")
+        await half.say(PING | SYN, 0, 9)
+        assert await half.hear() == (PING | ACK, 0, 9, b"")
+        assert len(done) == 1
+        service.close()
         half.link.close()
         half.peer.close()
 

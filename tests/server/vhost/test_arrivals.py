@@ -120,6 +120,33 @@ async def test_the_oldest_makes_room_for_the_newest(monkeypatch: pytest.MonkeyPa
             user.close()
 
 
+async def test_what_all_have_sent_is_bounded(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    monkeypatch.setattr(arrivals, "_MOST_HELD", 1000)
+    engine = Engine()
+    async with engine.running():
+        vhost = tcpmux(engine)
+        vhost.routes.add("a.example", "", "", Group(proxy(Waiting())))
+        users = [await user_of(vhost) for _ in range(4)]
+        for n, user in enumerate(users[:3]):
+            user.send(b"CONNECT a.example:1 HTTP/1.1\r\nA: " + bytes([97 + n]) * 300)
+            await trio.sleep(0.01)
+        assert [arrival.size for arrival in vhost.arrivals] == [333, 333, 333, 0]
+        users[3].send(b"CONNECT ")
+        assert await end_of(users[0]) == b""
+        assert vhost.held == 333 * 2 + 8
+        users[1].send(b"\r\n\r\n")
+        await trio.lowlevel.wait_readable(users[1])
+        assert vhost.held == 333 + 8
+        users[2].close()
+        users[3].send(b"b" * 1100)
+        assert await end_of(users[3]) == b""
+        assert vhost.held == 0
+        assert not vhost.arrivals
+        users[0].close()
+        users[1].close()
+        users[3].close()
+
+
 async def test_a_group_that_has_just_gone(autojump_clock: MockClock) -> None:
     engine, work = Engine(), Waiting()
     async with engine.running():

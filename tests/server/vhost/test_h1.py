@@ -1,0 +1,256 @@
+"""Users of the HTTP port and the connections that serve them: who waits how long, and what is given back."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from frp_py.config import ServerConfig
+from frp_py.net.engine.ends import SocketEnd
+from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.stream import Holder
+from frp_py.protocol.messages import NewProxy
+from frp_py.protocol.wire import WIRES
+from frp_py.server.proxies.base import PublicProxy
+from frp_py.server.vhost.h1 import ip_of, may_end
+from frp_py.server.vhost.http import HttpVhost
+from frp_py.server.vhost.sites import Site
+
+GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Client:
+    """Stands for a client: hands out socket pairs as work connections, or none."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.services: list[socket.socket] = []
+        self.waiters: list[Any] = []
+        self.gives = True
+
+    def want(self, waiter: Any) -> None:
+        if not self.gives:
+            self.waiters.append(waiter)
+            return
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        self.services.append(far)
+        holder = Holder(self.engine)
+        holder.end = SocketEnd(self.engine, near, holder, holder)
+        assert waiter.serve(holder)
+
+    def leave(self, waiter: Any) -> None:
+        self.waiters.remove(waiter)
+
+
+class Proxy:
+    """As much of a proxy as the vhost uses."""
+
+    def __init__(self, client: Client) -> None:
+        self.name = "it"
+        self.wish = NewProxy("it", "http")
+        self.control = SimpleNamespace(work=client, wire=WIRES["v1"], half_close=True, server=SimpleNamespace(users=set()))
+        self.connections = 0
+        self.traffic = (0, 0)
+
+    def application_end(self, work: Holder) -> Any:
+        return work.end
+
+    def count_open(self) -> None:
+        self.connections += 1
+
+    def count_closed(self) -> None:
+        self.connections -= 1
+
+    def count(self, to_client: int, to_user: int) -> None:
+        self.traffic = (self.traffic[0] + to_client, self.traffic[1] + to_user)
+
+
+class Setting:
+    def __init__(self, engine: Engine, timeout: int) -> None:
+        self.engine = engine
+        self.vhost = HttpVhost(engine, ServerConfig(vhost_http_timeout=timeout))
+        self.client = Client(engine)
+        self.proxy = Proxy(self.client)
+        self.site = Site(cast(PublicProxy, self.proxy), None, lambda: None)
+        self.site.admit(cast(PublicProxy, self.proxy))
+        self.vhost.routes.add("a.test", "", "", self.site)
+        self.vhost.sites[self.site] = None
+
+    def user(self) -> socket.socket:
+        user, accepted = socket.socketpair()
+        user.setblocking(False)
+        accepted.setblocking(False)
+        self.vhost.on_connection(accepted, ("1.2.3.4", 5))
+        return user
+
+
+@asynccontextmanager
+async def setting(timeout: int = 60) -> AsyncIterator[Setting]:
+    engine = Engine()
+    async with engine.running():
+        it = Setting(engine, timeout)
+        yield it
+        it.vhost.close()
+
+
+async def receive(sock: socket.socket) -> bytes:
+    await trio.lowlevel.wait_readable(sock)
+    return sock.recv(1 << 16)
+
+
+async def requested(service: socket.socket) -> bytes:
+    """The next request, without what came before the first one."""
+    return (await receive(service)).rpartition(b"}")[2]
+
+
+async def test_a_slow_head_is_given_60_seconds(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        silent, slow, done = it.user(), it.user(), it.user()
+        slow.send(GET[:20])
+        done.send(GET)
+        await trio.sleep(0.01)
+        it.client.services[0].send(OK)
+        assert (await receive(done)).endswith(b"ok")
+        began = trio.current_time()
+        assert await receive(silent) == b""
+        assert 59 <= trio.current_time() - began <= 62
+        assert await receive(slow) == b""
+        await trio.sleep(1000)
+        assert len(it.vhost.users) == 1  # between requests there is no limit
+        done.send(GET[:10])
+        assert await receive(done) == b""
+        assert not it.vhost.users
+
+
+async def test_a_service_has_its_time_from_the_end_of_the_request(autojump_clock: MockClock) -> None:
+    async with setting(7) as it:
+        user = it.user()
+        user.send(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\na")
+        await trio.sleep(100)
+        user.send(b"b")
+        began = trio.current_time()
+        assert (await receive(user)).startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        assert 6.9 <= trio.current_time() - began <= 9
+        assert it.proxy.connections == 0
+
+
+async def test_idle_connections_are_kept_for_60_seconds(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = it.user()
+        for _ in range(2):
+            user.send(GET)
+            await trio.sleep(0.01)
+            [service] = it.client.services
+            request = await requested(service)
+            assert request.startswith(b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 1.2.3.4\r\n")
+            service.send(OK)
+            assert await receive(user) == OK
+        await trio.sleep(58)
+        assert it.proxy.connections == 1
+        await trio.sleep(5)
+        assert it.proxy.connections == 0
+        assert await receive(service) == b""
+        assert it.proxy.traffic == (2 * len(request), 2 * len(OK))
+
+
+async def test_more_than_five_are_kept_only_for_a_moment(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        users = [it.user() for _ in range(9)]
+        for user in users:
+            user.send(GET)
+        await trio.sleep(0.01)
+        assert len(it.client.services) == 9
+        for service in it.client.services:
+            service.send(OK)
+        await trio.sleep(0.01)
+        assert it.proxy.connections == 9
+        await trio.sleep(5)
+        assert it.proxy.connections == 5
+
+
+async def test_a_user_who_has_closed_may_only_have_closed_his_half(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        it.client.gives = False
+        user = it.user()
+        user.send(GET)
+        await trio.sleep(0.01)
+        assert len(it.client.waiters) == 1
+        user.close()
+        await trio.sleep(1)
+        # he may have closed only his half, and wait for the answer: that he doesn't read is seen when it comes
+        [waiter] = it.client.waiters
+        waiter.give_up("timeout trying to get work connection")
+        await trio.sleep(1)
+        assert not it.vhost.users
+
+
+async def test_no_work_connection_is_answered_by_the_page(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        it.client.gives = False
+        user = it.user()
+        user.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc")
+        await trio.sleep(0.01)
+        it.client.waiters[0].give_up("control is closed")
+        answer = await receive(user)
+        assert answer.startswith(b"HTTP/1.1 404 Not Found\r\n")
+        assert b"\r\nConnection: close\r\n" in answer
+
+
+async def test_unasked_bytes_end_an_idle_connection(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = it.user()
+        user.send(GET)
+        await trio.sleep(0.01)
+        it.client.services[0].send(OK)
+        assert await receive(user) == OK
+        it.client.services[0].send(b"HTTP/1.1 200 OK\r\n\r\n")
+        await trio.sleep(0.01)
+        assert it.proxy.connections == 0
+        user.send(GET)
+        await trio.sleep(0.01)
+        assert len(it.client.services) == 2
+
+
+async def test_more_than_the_length_is_not_taken_for_the_next_response(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = it.user()
+        user.send(GET + GET)
+        await trio.sleep(0.01)
+        it.client.services[0].send(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        await trio.sleep(0.01)
+        assert await receive(user) == OK
+        assert len(it.client.services) == 2
+        it.client.services[1].send(OK)
+        assert await receive(user) == OK
+
+
+@pytest.mark.parametrize(
+    ("address", "ip"),
+    [
+        (("1.2.3.4", 5), b"1.2.3.4"),
+        (("::1", 5, 0, 0), b"::1"),
+        (("::ffff:1.2.3.4", 5, 0, 0), b"1.2.3.4"),
+        (("fe80::1%eth0", 5, 0, 2), b"fe80::1"),
+    ],
+)
+def test_addresses(address: Any, ip: bytes) -> None:
+    assert ip_of(address) == ip
+
+
+def test_when_a_head_is_worth_another_look() -> None:
+    assert not may_end(bytearray(b"GET / HTTP/1.1\r\nA: b"), 5)
+    assert may_end(bytearray(b"a\r\n\r\n"), 4)
+    assert may_end(bytearray(b"a\r\n\r\n"), 2)
+    assert may_end(bytearray(b"a\nb"), 1)
+    assert not may_end(bytearray(b"a\r\n"), 2)
+    assert may_end(bytearray(1 << 17), 0)
