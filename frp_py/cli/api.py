@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import ssl
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 from frp_py.errors import FrpError
@@ -153,17 +153,17 @@ def _proxy(scheme: str, host: str) -> tuple[str, int] | None:
 
 
 def _context(web: WebServerConfig) -> ssl.SSLContext:
-    """On this machine nobody is in between; elsewhere the certificate must be the one in the file, or good for the system."""
-    context = ssl.create_default_context()
+    """On this machine nobody is in between; elsewhere the certificate must be the one in the file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    if _is_loopback(web.addr):
+    if web.tls is None or _is_loopback(web.addr):
         context.verify_mode = ssl.CERT_NONE
-    elif web.tls is not None:
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        try:
-            context.load_verify_locations(web.tls.cert_file)
-        except OSError as error:
-            raise FrpError(f"certificate {web.tls.cert_file} can't be read: {(error.strerror or str(error)).lower()}") from None
+        return context
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(web.tls.cert_file)
+    except OSError as error:
+        raise FrpError(f"certificate {web.tls.cert_file} can't be read: {(error.strerror or str(error)).lower()}") from None
     return context
 
 
@@ -175,6 +175,8 @@ def _dial_error(error: OSError, host: str, web: WebServerConfig) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConnectionResetError):
-        return "read: connection reset by peer"
-    return "EOF" if isinstance(error, HTTPException) else str(error)
+    if isinstance(error, RemoteDisconnected):
+        return "EOF"
+    if isinstance(error, HTTPException):
+        return "unexpected EOF" if isinstance(error, IncompleteRead) else "malformed HTTP response"
+    return "read: connection reset by peer" if isinstance(error, ConnectionResetError) else str(error)

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class Command:
     """A program or one of its commands.
 
-    `flags` belong to the command alone, `inherited` also to those below it. Without `run` it only shows its help; with
-    `built=False` it is a command of frp that this release does not have.
+    `flags` belong to the command alone, `inherited` also to those below it. `words` is how help shows what else it takes, and
+    `more` what help says besides the summary. Without `run` it only shows its help; with `built=False` it is a command of frp
+    that this release does not have.
     """
 
-    __slots__ = ("built", "children", "example", "flags", "inherited", "name", "parent", "run", "summary")
+    __slots__ = ("built", "children", "example", "flags", "inherited", "more", "name", "parent", "run", "summary", "words")
 
     def __init__(
         self,
@@ -31,6 +32,8 @@ class Command:
         flags: Sequence[Flag] = (),
         inherited: Sequence[Flag] = (),
         children: Sequence[Command] = (),
+        words: str = "",
+        more: str = "",
         example: str = "",
         built: bool = True,
     ) -> None:
@@ -40,6 +43,8 @@ class Command:
         self.flags = tuple(flags)
         self.inherited = tuple(inherited)
         self.children = tuple(children)
+        self.words = words
+        self.more = more
         self.example = example
         self.built = built
         self.parent: Command | None = None
@@ -69,7 +74,7 @@ class Command:
         """The block that follows a usage error."""
         text = "Usage:\n"
         if self.run:
-            text += f"  {self.path} [flags]\n"
+            text += f"  {self.path} {f'{self.words} ' if self.words else ''}[flags]\n"
         if self.children:
             text += f"  {self.path} [command]\n"
         if self.example:
@@ -87,7 +92,8 @@ class Command:
 
     def help(self) -> str:
         """What `--help` prints."""
-        return f"{self.summary}\n\n{self.usage()}"
+        more = f"{self.more}\n\n" if self.more else ""
+        return f"{self.summary}\n\n{more}{self.usage()}"
 
 
 def _find(root: Command, args: Sequence[str]) -> tuple[Command, list[str]]:

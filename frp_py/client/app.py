@@ -77,7 +77,11 @@ class Client:
             log.info("login to server success, get run id [%s]", self._run_id)
             began = trio.current_time()
             self.session = Session(self.config, self.engine, connector, token, logged_in, self._link, self.users, self._dial_timeouts)
-            reason = await self.session.run()
+            try:
+                reason = await self.session.run()
+            except Exception:
+                log.exception("bug in the session")
+                reason = "an error of this program"
             self.session = self._link = None
             log.warning("session with the server ended: %s", reason)
             now = trio.current_time()

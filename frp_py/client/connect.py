@@ -71,13 +71,7 @@ class Connector:
         """A new transport connection, its TLS handshake done. Raises FrpError with the reason."""
         config = self._config
         transport = config.transport
-        sock = await dial(
-            config.server_addr,
-            config.server_port,
-            timeout=transport.dial_server_timeout,
-            local_ip=transport.connect_server_local_ip,
-            keepalive=transport.dial_server_keepalive,
-        )
+        sock = await self._dial()
         if not transport.tls.enable:
             return sock
         current: socket.socket = sock
@@ -95,10 +89,39 @@ class Connector:
         except OSError as error:
             current.close()
             raise FrpError(f"tls: {tls.reason(error)}") from None
+        except ValueError as error:  # a server name that is none
+            current.close()
+            raise FrpError(f"tls: {error}") from None
         except BaseException:
             current.close()
             raise
         return wrapped
+
+    async def _dial(self) -> socket.socket:
+        """A TCP connection to the server, by way of transport.proxyURL where that is set. Raises FrpError."""
+        config = self._config
+        transport = config.transport
+        timeout = transport.dial_server_timeout
+        local_ip, keepalive = transport.connect_server_local_ip, transport.dial_server_keepalive
+        if not transport.proxy_url:
+            return await dial(config.server_addr, config.server_port, timeout=timeout, local_ip=local_ip, keepalive=keepalive)
+        from frp_py.net.transports.upstream import Upstream
+
+        upstream = Upstream.of(transport.proxy_url)
+        sock = await dial(upstream.host, upstream.port, timeout=timeout, local_ip=local_ip, keepalive=keepalive)
+        try:
+            with trio.fail_after(timeout):
+                await upstream.tunnel(sock, config.server_addr, config.server_port)
+        except trio.TooSlowError:
+            sock.close()
+            raise FrpError(f"proxy {upstream.host}:{upstream.port} did not answer within {timeout} s") from None
+        except OSError as error:
+            sock.close()
+            raise FrpError(f"proxy {upstream.host}:{upstream.port}: {(error.strerror or str(error)).lower()}") from None
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def control_stream(self, sock: socket.socket) -> EndStream:
         """A transport connection used whole, without stream multiplexing."""

@@ -80,6 +80,7 @@ class Session:
         self.nursery: trio.Nursery
         self._alive = trio.CancelScope()  # ends when no good Pong comes for heartbeatTimeout
         self._to_open: deque[_Opening] = deque()  # until the server has accepted earlier ones
+        self._idle: set[WorkStart] = set()  # on connections of their own, which don't end with the session's
         self._end_reason = ""
         if link is not None:
             link.half_close = self.half_close
@@ -116,18 +117,23 @@ class Session:
         return self._end_reason
 
     def _close(self) -> None:
-        for proxy in self.proxies.values():
-            if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
-                self.send(CloseProxy(proxy.wire_name))
-            proxy.signal(Signal.STOPPED)
-            proxy.close()
-        self.proxies.clear()
-        for visitor in self.visitors.values():
-            visitor.close()
-        self.visitors.clear()
-        self._logged_in.stream.close()
-        if self._link is not None:
-            self._link.close()
+        try:
+            for proxy in self.proxies.values():
+                if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
+                    self.send(CloseProxy(proxy.wire_name))
+                proxy.signal(Signal.STOPPED)
+                proxy.close()
+            self.proxies.clear()
+            for visitor in self.visitors.values():
+                visitor.close()
+            self.visitors.clear()
+        finally:
+            for work in list(self._idle):
+                work.end.close()
+            self._idle.clear()
+            self._logged_in.stream.close()
+            if self._link is not None:
+                self._link.close()
 
     def end(self, reason: str) -> None:
         """Give the session up."""
@@ -137,14 +143,15 @@ class Session:
 
     # the control connection
 
-    def send(self, message: Message) -> None:
-        """Queue a message for the server."""
+    def send(self, message: Message) -> str:
+        """Queue a message for the server; returns why it can't be sent, or nothing."""
         try:
             data = self._logged_in.seal(self.wire.pack(message))
         except FrpError as error:
             self.log.error("message not sent: %s", error)
-            return
+            return str(error)
         self._logged_in.stream.end.feed(memoryview(data))
+        return ""
 
     async def _receive(self) -> None:
         reader = self.wire.Reader()
@@ -253,7 +260,8 @@ class Session:
         ):
             proxy.signal(Signal.ASKED)
             proxy.asked_at = now
-            self.send(proxy.wish())
+            if error := self.send(proxy.wish()):
+                self._proxy_refused(proxy, error)
 
     def _proxy_answered(self, answer: NewProxyResp) -> None:
         proxy = self.proxies.get(answer.proxy_name)
@@ -325,6 +333,8 @@ class Session:
             failed(str(error))
             return
         holder.end = end = socket_end(self.engine, sock, holder, holder)
+        if isinstance(holder, WorkStart):
+            self._idle.add(holder)
         end.feed(memoryview(self._connector.opening() + self.wire.pack(first)))
         end.start()
 
@@ -342,8 +352,13 @@ class Session:
         work.end = end = MuxEnd(session, stream_id, link, work, work)
         return end
 
+    def gone(self, work: WorkStart) -> None:
+        """It is closed before it had a user."""
+        self._idle.discard(work)
+
     def start_work(self, work: WorkStart, start: StartWorkConn) -> None:
         """A work connection gets its user."""
+        self._idle.discard(work)
         if start.error:
             self.log.warning("StartWorkConn contains error: %s", start.error)
             work.end.close()
@@ -377,10 +392,12 @@ class WorkStart(Holder):
             taken = self._session.wire.take_message(self.data)
         except PeerError as error:
             self._session.log.warning("work connection closed: %s", error)
+            self._session.gone(self)
             self.end.abort()
             return
         if taken is None:
             if self.has_ended:
+                self._session.gone(self)
                 self.end.close()
             return
         message, used = taken
@@ -390,4 +407,9 @@ class WorkStart(Holder):
             self._session.start_work(self, message)
         else:
             self._session.log.warning("work connection closed: %s where StartWorkConn was due", type(message).__name__)
+            self._session.gone(self)
             self.end.abort()
+
+    def lost(self, reason: str) -> None:
+        """It broke."""
+        self._session.gone(self)

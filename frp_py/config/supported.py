@@ -38,7 +38,7 @@ def _client(config: ClientConfig) -> Iterator[str]:
     if transport.protocol != "tcp":
         yield f'transport.protocol = "{transport.protocol}"'
     for key, value in (
-        ("transport.proxyURL", transport.proxy_url),
+        ("transport.proxyURL with this scheme", transport.proxy_url.partition(":")[0] in ("https", "ntlm") and transport.proxy_url),
         ("dnsServer", config.dns_server),
         ("webServer.port", config.web_server.port),
         ("virtualNet.address", config.virtual_net.address),
@@ -56,5 +56,7 @@ def _client(config: ClientConfig) -> Iterator[str]:
 
 
 def _proxy(proxy: ProxyBase) -> Iterator[str]:
+    if proxy.type == "xtcp":
+        yield f'type = "{proxy.type}"'
     if proxy.plugin is not None and proxy.plugin.type == "virtual_net":
         yield f'plugin.type = "{proxy.plugin.type}"'

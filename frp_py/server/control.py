@@ -232,6 +232,11 @@ class Control:
         mine = self.proxies.get(wish.proxy_name)
         if mine is not None and mine.wish == wish:
             return mine.remote_address  # asked again because the answer took too long
+        if wish.annotations:
+            from frp_py.config.check import annotations_fault
+
+            if fault := annotations_fault(wish.annotations):
+                raise Refused(fault)
         limit = self.server.config.max_ports_per_client
         proxy = make(self, wish)
         if limit > 0 and self._ports + proxy.ports > limit:

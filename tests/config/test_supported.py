@@ -17,8 +17,9 @@ def test_what_is_there() -> None:
     ("tree", "environ", "expected"),
     [
         ({"transport": {"protocol": "kcp"}}, {}, 'transport.protocol = "kcp" is not supported yet'),
-        ({"transport": {"proxyURL": "http://p"}}, {}, "transport.proxyURL is not supported yet"),
-        ({}, {"http_proxy": "http://p"}, "transport.proxyURL is not supported yet"),
+        ({"transport": {"proxyURL": "ntlm://p"}}, {}, "transport.proxyURL with this scheme is not supported yet"),
+        ({}, {"http_proxy": "https://p"}, "transport.proxyURL with this scheme is not supported yet"),
+        ({"proxies": [{"name": "a", "type": "xtcp"}]}, {}, 'proxy a: type = "xtcp" is not supported yet'),
     ],
 )
 def test_what_is_refused_is_named(tree: dict[str, Any], environ: dict[str, str], expected: str) -> None:

@@ -50,15 +50,25 @@ def test_big_bodies_both_ways_through_nginx(world: World, nginx: int, tmp_path: 
     assert hashlib.sha256((tmp_path / "files" / "big").read_bytes()).digest() == hashlib.sha256(big).digest()
 
 
-@pytest.mark.parametrize("options", ["", "transport.useEncryption = true\ntransport.useCompression = true"])
-@pytest.mark.parametrize("mux", ["true", "false"])
-def test_keep_alive_reuses_connections_to_the_service(world: World, options: str, mux: str) -> None:
+@pytest.mark.parametrize(
+    ("mux", "options"),
+    [
+        ("true", ""),
+        ("false", ""),
+        ("true", "transport.useEncryption = true\ntransport.useCompression = true"),
+        ("false", 'transport.useEncryption = true\ntransport.bandwidthLimit = "1MB"\ntransport.bandwidthLimitMode = "server"'),
+    ],
+)
+def test_keep_alive_reuses_connections_to_the_service(world: World, mux: str, options: str) -> None:
     backend = world.service(Recorder())
     it = web_tunnel(world, web("web", backend.port, options), server=f"transport.tcpMux = {mux}", client=f"transport.tcpMux = {mux}")
     for _ in range(3):
         with it.user() as user:
             for i in range(5):
-                assert user.send(get(b"/%d" % i)).answer().body.startswith(b"GET /%d " % i)
+                request = b"POST /%d HTTP/1.1\r\nHost: web.test\r\nContent-Length: 20000\r\n\r\n" % i + b"x" * 20000
+                body = user.send(request).answer().body
+                assert body.startswith(b"POST /%d " % i)
+                assert body.count(b"x") == 20000
     assert backend.connections == 1
 
 

@@ -122,7 +122,8 @@ async def test_a_user_without_a_place_for_his_address() -> None:
             with contextlib.suppress(OSError):  # it may be reset while it is still being opened
                 assert await ending(await connect(port)) == "reset"
             await lines.wait_for("StartWorkConn message of")
-            assert (await peer.register("good", remote_port=(other := free_port()))).error == ""
+            other = free_port()
+            assert (await peer.register("good", remote_port=other)).error == ""
             user = await connect(other)
             await until(lambda: len(peer.opened_by_server) == 2)
             assert (await started(Talk(peer.opened_by_server[1], peer.control.wire))).proxy_name == "good"

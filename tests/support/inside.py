@@ -18,6 +18,7 @@ from frp_py.client.app import Client
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxEnd, MuxLink
+from frp_py.net.engine.listen import Listening, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import EndStream
 from frp_py.net.transports import tls
@@ -25,7 +26,7 @@ from frp_py.protocol import wire_v2
 from frp_py.protocol.aead import Opener, Sealer
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
-from frp_py.protocol.messages import Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, StartWorkConn
+from frp_py.protocol.messages import Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, ReqWorkConn, StartWorkConn
 from frp_py.protocol.wire import WIRES, Wire
 from frp_py.protocol.yamux import Session
 from frp_py.server.app import Server
@@ -137,17 +138,12 @@ def nothing_left(server: Server) -> None:
     assert len(server.lobby) == len(server.strangers) == len(server.first_messages) == len(server.user_waits) == 0
 
 
-def client_config(server: Server, changes: Mapping[str, Any] | None = None, proxies: list[dict[str, Any]] | None = None) -> Any:
-    tree = {"serverAddr": HOST, "serverPort": server.config.bind_port, "auth": {"token": TOKEN}, "transport": {"tls": {"enable": False}}}
-    return client_from_dict(merged({**tree, "proxies": proxies or []}, changes or {}), environ={})
-
-
 @asynccontextmanager
 async def running_client(
     server: Server, changes: Mapping[str, Any] | None = None, proxies: list[dict[str, Any]] | None = None
 ) -> AsyncIterator[Client]:
     """A client of `server` that has logged in."""
-    client = Client(client_config(server, changes, proxies))
+    client = Client(frpc_config(server.config.bind_port, changes, proxies))
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         yield client
@@ -409,3 +405,159 @@ async def started(talk: Talk) -> StartWorkConn:
     message = await talk.receive()
     assert isinstance(message, StartWorkConn)
     return message
+
+
+# servers made by hand
+
+
+class ServerSide:
+    """A session of a client with a server made by hand."""
+
+    def __init__(self, frps: Frps, control: Talk, login: Login, link: MuxLink | None) -> None:
+        self.control = control
+        self.login = login
+        self.link = link
+        self.offered = NewWorkConn()
+        self._frps = frps
+
+    async def work(self) -> Talk:
+        """The next work connection that the client opens, behind its first message."""
+        talk = await self._frps.next_talk()
+        message = await self._frps.first_message(talk)
+        assert isinstance(message, NewWorkConn)
+        self.offered = message
+        return talk
+
+    async def ask(self) -> Talk:
+        """A work connection that is asked for."""
+        await self.control.send(ReqWorkConn())
+        return await self.work()
+
+    def open(self) -> Talk:
+        """A stream that the server opens."""
+        assert self.link is not None
+        stream = EndStream(self._frps.engine)
+        return Talk(stream.attach(self.link.open(stream, stream)), self.control.wire)
+
+    async def accept(self, name: str) -> NewProxy:
+        """Say yes to the next wish, which must be for `name`."""
+        wish = await self.control.expect(NewProxy)
+        assert wish.proxy_name == name
+        await self.control.send(NewProxyResp(name, ":1"))
+        return wish
+
+    def cut(self) -> None:
+        """The connection is gone."""
+        if self.link is not None:
+            self.link.close()
+        else:
+            self.control.stream.close()
+
+
+class Frps:
+    """A server made by hand. Without `features` in its answers it is frp's."""
+
+    def __init__(self, engine: Engine, *, mux: bool, wire: str, port: int) -> None:
+        self.engine = engine
+        self.mux = mux
+        self.wire_name = wire
+        self.links: list[MuxLink] = []
+        self.refuses = False
+        self._new: list[Talk] = []
+        self.listening = Listening(engine, tcp_listener(HOST, port), self._on_connection)
+        self.port = self.listening.address[1]
+
+    def _on_connection(self, sock: socket.socket, address: Any) -> None:
+        if self.refuses:
+            sock.close()
+        elif self.mux:
+            self.links.append(
+                MuxLink(
+                    self.engine,
+                    sock,
+                    client=False,
+                    keepalive=0,
+                    log=get_logger("frps"),
+                    on_open=self._on_stream,
+                    on_lost=lambda reason: None,
+                )
+            )
+        else:
+            stream = EndStream(self.engine)
+            self._new.append(Talk(stream.attach(socket_end(self.engine, sock, stream, stream)), WIRES[self.wire_name]))
+
+    def _on_stream(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd:
+        stream = EndStream(self.engine)
+        end = MuxEnd(session, stream_id, link, stream, stream)
+        self._new.append(Talk(stream.attach(end), WIRES[self.wire_name]))
+        return end
+
+    async def next_talk(self) -> Talk:
+        """The next link connection."""
+        await until(lambda: self._new)
+        return self._new.pop(0)
+
+    async def first_message(self, talk: Talk) -> Message:
+        if self.wire_name == "v2":
+            talk.data += await receive_exactly(talk.stream, len(wire_v2.MAGIC))
+            assert talk.data.startswith(wire_v2.MAGIC)
+            del talk.data[: len(wire_v2.MAGIC)]
+        return await talk.receive()
+
+    async def session(self, **answer: Any) -> ServerSide:
+        """Answer the next login with these fields of LoginResp; without an `error` it succeeds."""
+        talk = await self.next_talk()
+        agreed: wire_v2.Agreed | None = None
+        if self.wire_name == "v2":
+            await receive_exactly(talk.stream, len(wire_v2.MAGIC))
+            kind, payload = await talk.frame()
+            assert kind == wire_v2.CLIENT_HELLO
+            hello, result = wire_v2.answer(payload, os.urandom(32))
+            assert not isinstance(result, str)
+            agreed = result
+            await talk.send_raw(wire_v2.pack_frame(wire_v2.SERVER_HELLO, hello))
+        login = await talk.receive()
+        assert isinstance(login, Login)
+        await talk.send(LoginResp(**{"version": "0.70.1", "run_id": login.run_id or "r", **answer}))
+        if not answer.get("error"):
+            if agreed is not None:
+                theirs, ours = agreed.keys(TOKEN)
+                nonce = os.urandom(12 if agreed.algorithm == "aes-256-gcm" else 24)
+                talk.encrypt(Sealer(agreed.algorithm, ours, nonce).update, Opener(agreed.algorithm, theirs).update)
+            else:
+                key = derive_key(TOKEN)
+                talk.encrypt(Encryptor(key, os.urandom(16), light=True).update, Decryptor(key, light=True).update)
+        link = self.links[-1] if self.mux else None
+        if link is not None:
+            link.half_close = "half-close" in answer.get("features", ())
+        return ServerSide(self, talk, login, link)
+
+
+@asynccontextmanager
+async def frps(*, mux: bool = True, wire: str = "v1", port: int = 0) -> AsyncIterator[Frps]:
+    engine = Engine()
+    async with engine.running():
+        made = Frps(engine, mux=mux, wire=wire, port=port)
+        yield made
+        made.listening.close()
+        for link in made.links:
+            link.close()
+
+
+def frpc_config(port: int, changes: Mapping[str, Any] | None = None, proxies: list[dict[str, Any]] | None = None) -> Any:
+    tree = {"serverAddr": HOST, "serverPort": port, "auth": {"token": TOKEN}, "transport": {"tls": {"enable": False}}}
+    return client_from_dict(merged({**tree, "proxies": proxies or []}, changes or {}), environ={})
+
+
+@asynccontextmanager
+async def running_frpc(
+    made: Frps, changes: Mapping[str, Any] | None = None, proxies: list[dict[str, Any]] | None = None
+) -> AsyncIterator[Client]:
+    """A client of a server made by hand; it may not have logged in yet."""
+    wants = {"transport.tcpMux": made.mux, "transport.wireProtocol": made.wire_name, **(changes or {})}
+    client = Client(frpc_config(made.port, wants, proxies))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        yield client
+        nursery.cancel_scope.cancel()
+    assert client.users == set()

@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 import trio
 
@@ -149,7 +149,7 @@ class StaticFile(HttpPlugin[StaticFilePlugin]):
             await exchange.end()
 
 
-async def _in_thread(act: Callable[[Unpack[Args]], Result], *args: Unpack[Args]) -> Result:
+async def _in_thread(act: Callable[[*Args], Result], *args: *Args) -> Result:
     """What may block. When it does for ever, whoever waits can still be cancelled."""
     return await trio.to_thread.run_sync(act, *args, abandon_on_cancel=True, limiter=_threads)
 

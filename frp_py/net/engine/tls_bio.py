@@ -268,7 +268,8 @@ class TlsOverEnd:
             if size:
                 self.received_total += size
                 self._kept = size  # first: a sink may report in the midst of it what it is rid of
-                self._kept -= size - self.sink.feed(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+                kept = self.sink.feed(memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces)))
+                self._kept -= size - kept
             if ended and self._open:
                 self._has_ended = True
                 self.owner.ended(self)

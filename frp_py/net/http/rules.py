@@ -22,10 +22,13 @@ _NOT_PLAIN = re.compile(rb"[^A-Za-z0-9_.~\-]")
 
 
 def upgrade_of(fields: Collection[Field]) -> bytes:
-    """The protocol that the message would go over to; empty when to none."""
+    """The protocol that the message would go over to; empty when to none.
+
+    Never HTTP/2: through that anything could be asked of the service behind the proxy's back.
+    """
     if b"upgrade" in tokens_of(fields, b"connection"):
         wanted = values_of(fields, b"upgrade")
-        if wanted:
+        if wanted and not any(b"h2c" in value.lower() for value in wanted):
             return wanted[0]
     return b""
 

@@ -6,7 +6,7 @@ analysed block is kept under its bytes, in a bounded cache, together with what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from frp_py.net.http import heads, rules
@@ -20,6 +20,10 @@ V = TypeVar("V")
 
 _CACHED = 512  # entries of each cache
 _CACHED_SIZE = 2048  # bytes of a block that is kept
+_DROPPED = rules.HOP_BY_HOP | {b"content-length"}  # from responses, and more from requests
+_DROPPED_FROM_REQUESTS = _DROPPED | rules.FORWARDING | {b"host", b"expect"}
+_ORDINARY = frozenset((b"keep-alive", b"close"))  # tokens of Connection that name no field
+_NOT_ORDINARY = frozenset((b"te", b"trailer", b"upgrade"))
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
@@ -44,12 +48,32 @@ class Cache(Generic[V]):
         return value
 
 
+def sort(fields: list[Field], dropped: Set[bytes], looked_at: Set[bytes]) -> tuple[list[Field], list[Field] | None]:
+    """The fields that mean something here, and those that go on as they are.
+
+    Instead of the latter None, when Connection and its like say more than how long the connection lasts, and the rules have to be asked.
+    """
+    ours, others = [], []
+    for field in fields:
+        name = field[0].lower()
+        if name in dropped:
+            ours.append(field)
+        else:
+            others.append(field)
+            if name in looked_at:
+                ours.append(field)
+    ordinary = _NOT_ORDINARY.isdisjoint([name.lower() for name, _ in ours]) and _ORDINARY.issuperset(heads.tokens_of(ours, b"connection"))
+    return ours, others if ordinary else None
+
+
 class RequestFields:
     """The fields of a request. Raises BadHead when they can't be trusted."""
 
     __slots__ = (
         "_block",
         "_made_for",
+        "_others",
+        "_ours",
         "credentials",
         "expects",
         "fields",
@@ -65,8 +89,9 @@ class RequestFields:
 
     def __init__(self, fields: list[Field], *, is_1_1: bool) -> None:
         self.fields = fields
-        self.host = heads.host_of(fields, required=is_1_1)
-        self.length = heads.request_length(fields, is_1_1=is_1_1)
+        self._ours, self._others = ours, _ = sort(fields, _DROPPED_FROM_REQUESTS, {b"authorization", b"idempotency-key"})
+        self.host = heads.host_of(ours, required=is_1_1)
+        self.length = heads.request_length(ours, is_1_1=is_1_1)
         self.has_length = self.length > 0
         self.has_key = False
         self.expects = False
@@ -75,7 +100,7 @@ class RequestFields:
         self.proxy_credentials: tuple[str, str] | None = None
         self.proxy_field = False
         self.keep_alive = is_1_1
-        for name, value in fields:
+        for name, value in ours:
             match name.lower():
                 case b"content-length":
                     self.has_length = True
@@ -85,9 +110,9 @@ class RequestFields:
                     self.proxy_field = True
                     self.proxy_credentials = basic_credentials(value)
                 case b"connection":
-                    tokens = heads.tokens_of(fields, b"connection")
+                    tokens = heads.tokens_of(ours, b"connection")
                     self.keep_alive = b"close" not in tokens and (is_1_1 or b"keep-alive" in tokens)
-                    self.upgrade = rules.upgrade_of(fields) if is_1_1 else b""
+                    self.upgrade = rules.upgrade_of(ours) if is_1_1 else b""
                 case b"expect":
                     self.expects = is_1_1 and value.lower() == b"100-continue"
                 case b"idempotency-key":
@@ -104,6 +129,28 @@ class RequestFields:
         made_for = self._made_for
         if made_for[0] is site and made_for[1] == user_ip and made_for[2] == host:
             return self._block
+        if self._others is None or site.request_set:
+            block = self.block_by_rules(site, user_ip, host)
+        else:
+            chain = b", ".join([*heads.values_of(self._ours, b"x-forwarded-for"), user_ip])
+            block = b"Host: %b\r\n%b%b%bX-Forwarded-For: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Proto: http\r\n\r\n" % (
+                site.host_rewrite or host,
+                heads.block_of(self._others),
+                b"Content-Length: %d\r\n" % self.length
+                if self.has_length
+                else b"Transfer-Encoding: chunked\r\n"
+                if self.length == CHUNKED
+                else b"",
+                b"Expect: 100-continue\r\n" if self.expects else b"",
+                chain,
+                host,
+            )
+        self._block = block
+        self._made_for = (site, user_ip, host)
+        return block
+
+    def block_by_rules(self, site: Rules, user_ip: bytes, host: bytes) -> bytes:
+        """The same for all that can be in a request, step by step."""
         fields = rules.without(rules.end_to_end(self.fields), (b"host", b"content-length", b"expect"))
         if self.length == CHUNKED:
             fields += [(name, value) for name, value in self.fields if name.lower() == b"trailer"]
@@ -113,9 +160,7 @@ class RequestFields:
         if self.expects:
             fields.append((b"Expect", b"100-continue"))
         fields = rules.with_set(rules.forwarded(fields, user_ip=user_ip, host=host, proto=b"http"), site.request_set)
-        self._block = block = b"Host: %b\r\n%b\r\n" % (site.host_rewrite or host, heads.block_of(fields))
-        self._made_for = (site, user_ip, host)
-        return block
+        return b"Host: %b\r\n%b\r\n" % (site.host_rewrite or host, heads.block_of(fields))
 
 
 def _fields_1_1(block: bytes) -> RequestFields:
@@ -129,17 +174,18 @@ def _fields_1_0(block: bytes) -> RequestFields:
 class Response:
     """The head of a response. Raises BadHead when it is none."""
 
-    __slots__ = ("_made", "_made_for", "fields", "has_date", "is_1_1", "keep_alive", "length", "reason", "status", "upgrade")
+    __slots__ = ("_made", "_made_for", "_others", "fields", "has_date", "is_1_1", "keep_alive", "length", "reason", "status", "upgrade")
 
     def __init__(self, head: bytes) -> None:
         line, _, block = head.partition(b"\r\n")
         self.status, self.reason, self.is_1_1 = heads.status_line(line)
         self.fields = fields = heads.fields_of(block[:-2])
-        self.length = heads.response_length(fields, is_1_1=self.is_1_1)
-        tokens = heads.tokens_of(fields, b"connection")
+        ours, self._others = sort(fields, _DROPPED, {b"date"})
+        self.length = heads.response_length(ours, is_1_1=self.is_1_1)
+        tokens = heads.tokens_of(ours, b"connection")
         self.keep_alive = b"close" not in tokens and (self.is_1_1 or b"keep-alive" in tokens)
-        self.upgrade = rules.upgrade_of(fields) if self.status == 101 else b""
-        self.has_date = any(name.lower() == b"date" for name, _ in fields)
+        self.upgrade = rules.upgrade_of(ours) if self.status == 101 else b""
+        self.has_date = any(name.lower() == b"date" for name, _ in ours)
         self._made_for: tuple[Rules | None, bool, bool] = (None, False, False)
         self._made = b""
 
@@ -159,7 +205,7 @@ class Response:
         made_for = self._made_for
         if made_for[0] is site and made_for[1] is with_body and made_for[2] is is_1_1:
             return self._made
-        fields = self.fields_for(site)
+        fields = self.fields_for(site) if self._others is None or site.response_set else self._others.copy()
         if self.length >= 0 and self.status >= 200 and self.status != 204:
             fields.append((b"Content-Length", b"%d" % self.length))
         elif is_1_1 and (with_body or (self.length == CHUNKED and self.status >= 200 and self.status != 204)):

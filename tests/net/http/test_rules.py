@@ -40,6 +40,7 @@ def test_te_trailers_and_upgrades_are_put_back() -> None:
     got = rules.end_to_end(fields("Connection: Upgrade, X\nUpgrade: websocket\nX: y\nA: b"))
     assert got == [(b"A", b"b"), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     assert rules.upgrade_of(fields("Upgrade: websocket")) == b""
+    assert rules.end_to_end(fields("Connection: Upgrade, HTTP2-Settings\nUpgrade: H2C\nHTTP2-Settings: A\nB: c")) == [(b"B", b"c")]
     assert rules.upgrade_of(fields("Connection: upgrade")) == b""
 
 

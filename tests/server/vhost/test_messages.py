@@ -28,7 +28,9 @@ def test_what_the_service_gets(fields: list[tuple[bytes, bytes]], framing: bytes
     block = b"Host: web.test\r\n" + framing + heads.block_of(fields)
     site = data.draw(st.sampled_from([PLAIN, BUSY]))
     kept = requests_1_1.get(block).block_for(site, b"9.9.9.9", b"web.test")
-    assert kept == RequestFields(heads.fields_of(block), is_1_1=True).block_for(site, b"9.9.9.9", b"web.test")
+    made = RequestFields(heads.fields_of(block), is_1_1=True)
+    assert kept == made.block_for(site, b"9.9.9.9", b"web.test")
+    assert sorted(heads.fields_of(kept[:-2])) == sorted(heads.fields_of(made.block_by_rules(site, b"9.9.9.9", b"web.test")[:-2]))
     assert kept.endswith(b"\r\n\r\n")
     got = heads.fields_of(kept[:-2])
     assert heads.host_of(got, required=True) == (b"in.test" if site is BUSY else b"web.test")
@@ -39,6 +41,17 @@ def test_what_the_service_gets(fields: list[tuple[bytes, bytes]], framing: bytes
     assert heads.values_of(got, b"x-forwarded-for")[0].endswith(b"9.9.9.9")
     if site is BUSY:
         assert heads.values_of(got, b"x-a") == [b"1"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(names | st.just(b"Host"), values), max_size=6), st.sampled_from([b"", b"Content-Length: 7\r\n"]), st.booleans())
+def test_what_the_user_gets_of_any_response(fields: list[tuple[bytes, bytes]], framing: bytes, with_body: bool) -> None:
+    response = Response(b"HTTP/1.1 200 OK\r\n" + framing + heads.block_of(fields) + b"\r\n")
+    lines = response.lines_for(PLAIN, with_body=with_body, is_1_1=True)
+    got = heads.fields_of(lines.partition(b"\r\n")[2])
+    framed = (b"content-length", b"transfer-encoding", b"trailer")
+    assert rules.without(got, framed) == rules.without(response.fields_for(PLAIN), framed)
+    assert heads.values_of(got, b"content-length") == ([b"7"] if framing else [])
 
 
 def test_a_kept_block_is_made_anew_for_others() -> None:
