@@ -87,7 +87,9 @@ def _ask(web: WebServerConfig, method: str, path: str, timeout: float) -> bytes:
     host = f"[{web.addr}]" if ":" in web.addr else web.addr
     scheme = "https" if web.tls else "http"
     url = f"{scheme}://{host}:{web.port}{path}"
-    headers = {"Authorization": f"Basic {base64.b64encode(f'{web.user}:{web.password}'.encode()).decode()}"} if web.user or web.password else {}
+    headers = (
+        {"Authorization": f"Basic {base64.b64encode(f'{web.user}:{web.password}'.encode()).decode()}"} if web.user or web.password else {}
+    )
     connection, target = _connection(web, scheme, path, url, max(timeout, 0.001))
     try:
         connection.connect()

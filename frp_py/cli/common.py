@@ -1,4 +1,4 @@
-"""What frps and frpc have in common: the global flags, `verify`, `health`, the words printed before a start."""
+"""What frps and frpc have in common: the global flags, commands that both have, the words printed before a start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from frp_py.cli.flags import BOOL, LIST, STRING, Flag, Values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
     from frp_py.config.client import ClientConfig
     from frp_py.config.server import ServerConfig
@@ -132,3 +132,99 @@ def completion_command(program: str, root: Callable[[], Command]) -> Command:
         return Command(shell, f"Write the script for {shell}", write, example=examples[shell])
 
     return Command("completion", "Let your shell complete commands and flags", children=[command(shell) for shell in examples])
+
+
+def schema_command(program: str) -> Command:
+    """`PROGRAM schema`: the JSON Schema of the configuration file."""
+
+    def show(_: Values) -> int:
+        import sys
+
+        from frp_py.config.schema import shipped_schema
+
+        with open(shipped_schema(program), encoding="utf-8") as file:
+            sys.stdout.write(file.read())
+        return 0
+
+    return Command(
+        "schema",
+        "Print the JSON Schema of the configuration file, for editors",
+        show,
+        more="Editors that know it complete keys, show what they mean and mark mistakes. With Even Better TOML, for instance, the first\n"
+        f"line of {program}.toml names it: #:schema ./{program}.schema.json",
+        example=f"{program} schema > {program}.schema.json",
+    )
+
+
+def _given(flags: Iterable[Flag], values: Values) -> dict[str, Any]:
+    return {flag.key: values[flag.name] for flag in flags if flag.key and flag.name in values.given}
+
+
+def init_command(program: str, flags: Iterable[Flag], own: Iterable[Flag], example: str) -> Command:
+    """`PROGRAM init [FILE]`: a file to start from. `flags` set keys in it, of which `own` are not inherited."""
+    flags = tuple(flags)
+
+    def init(values: Values) -> int:
+        from frp_py.cli import starter
+        from frp_py.errors import FrpError
+
+        path = values.words[0] if values.words else values["config"] if "config" in values.given else f"{program}.toml"
+        try:
+            print(starter.init(program, path, _given(flags, values), force=values["force"]), end="")
+        except FrpError as error:
+            print(error)
+            return 1
+        return 0
+
+    other = "frpc" if program == "frps" else "frps"
+    return Command(
+        "init",
+        "Write a configuration file to start from",
+        init,
+        flags=(*own, Flag("force", BOOL, False, "replace a file that is there")),
+        words="[file]",
+        more=f"The file, {program}.toml unless named, has comments and a random token; flags set keys in it. Only its owner can read it.\n"
+        f"What {other} needs on the other side is printed.",
+        example=example,
+    )
+
+
+def service_command(program: str) -> Command:
+    """`PROGRAM service install|uninstall|status`."""
+    flags = (
+        Flag("name", STRING, program, "name of the service, for several on one machine"),
+        Flag("user", BOOL, False, "a service of yours instead of the machine's: it needs no root"),
+        Flag("run_as", STRING, "", "user that it runs as, instead of one without any rights"),
+        Flag("manager", STRING, "", "systemd, launchd or windows, instead of what runs here"),
+        Flag("print", BOOL, False, "only print what would be written"),
+    )
+
+    def command(name: str, summary: str, more: str, extra: str = "") -> Command:
+        def run(values: Values) -> int:
+            from frp_py.cli import service
+            from frp_py.errors import FrpError
+
+            try:
+                return service.command(name, program, values)
+            except FrpError as error:
+                print(error)
+                return 1
+
+        return Command(name, summary, run, flags=flags, more=more, example=f"sudo {program} service {name}{extra}")
+
+    return Command(
+        "service",
+        "Run it by itself: install, uninstall, status",
+        children=(
+            command(
+                "install",
+                "Install a service that starts with the machine, and start it",
+                f"The configuration is /etc/frp/{program}.toml (with --user ~/.config/frp/{program}.toml), or what -c names.\n"
+                "The service has few rights and is started again whenever it ends. One that is installed already is replaced.",
+                f" -c /etc/frp/{program}.toml\n{program} service install --user -c ./{program}.toml\n{program} service install --print",
+            ),
+            command("uninstall", "Stop the service and remove it", "The configuration stays."),
+            command("status", "Show whether the service runs", "The exit code is 0 when it does."),
+        ),
+        example=f"sudo {program} service install -c /etc/frp/{program}.toml",
+    )

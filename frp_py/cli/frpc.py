@@ -10,19 +10,23 @@ from frp_py.cli.common import (
     completion_command,
     global_flags,
     health_command,
+    init_command,
     load_to_start,
     print_version,
     refuse_unsupported,
+    schema_command,
+    service_command,
     verify_command,
 )
-from frp_py.cli.flags import BANDWIDTH, BOOL, INT, LIST, MAP, STRING, Flag, Values, tree
+from frp_py.cli.flags import BANDWIDTH, BOOL, DURATION, INT, LIST, MAP, STRING, Duration, Flag, Values, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from frp_py.config.client import ClientConfig
+    from frp_py.config.common import WebServerConfig
 
 COMMON = (
     Flag("server_addr", STRING, "127.0.0.1", "address of the server", short="s", key="serverAddr"),
@@ -113,8 +117,8 @@ def _run(values: Values) -> int:
     return 1 if config is None else _serve(config, values["config"])
 
 
-def _serve(config: ClientConfig, path: str) -> int:
-    """Run one client; `path` is empty when its configuration comes from flags."""
+def _serve(config: ClientConfig, path: str, *, announced: bool = False) -> int:
+    """Run one client; `path` is empty when its configuration comes from flags. When `announced`, tell where users find its proxy."""
     from frp_py import log
     from frp_py.cli import process
     from frp_py.client.app import Client
@@ -129,6 +133,10 @@ def _serve(config: ClientConfig, path: str) -> int:
         return 1
     if path:
         logger.info("start frpc service for config file [%s] with aggregated configuration", path)
+    if announced:
+        from frp_py.cli.short import Announced
+
+        return process.run("frpc", Announced(client))
     code = process.run("frpc", client)
     if path:
         logger.info("frpc service for config file [%s] stopped", path)
@@ -157,7 +165,7 @@ def _run_directory(values: Values) -> int:
     return 0
 
 
-def _one(shape: dict[str, Any], prefix: str) -> int:
+def _one(shape: dict[str, Any], prefix: str, *, announced: bool = False) -> int:
     """Run one proxy or visitor; its errors are told without the words that name it in a file."""
     from frp_py.config import client_from_dict
     from frp_py.errors import ConfigError
@@ -167,13 +175,19 @@ def _one(shape: dict[str, Any], prefix: str) -> int:
     except ConfigError as error:
         print(str(error).removeprefix(prefix))
         return 1
-    return 1 if refuse_unsupported(config) else _serve(config, "")
+    return 1 if refuse_unsupported(config) else _serve(config, "", announced=announced)
 
 
 def _proxy_command(kind: str, flags: Sequence[Flag]) -> Command:
     def run(values: Values) -> int:
         entry = {"type": kind, **tree(flags, values)}
-        return _one({**tree(COMMON, values), "proxies": [entry]}, f"proxy {values['proxy-name']}: ")
+        is_short = False
+        if values.words:
+            from frp_py.cli.short import complete
+
+            is_short = complete(kind, values, entry)
+        name = entry.get("name", "")
+        return _one({**tree(COMMON, values), "proxies": [entry]}, f"proxy {name}: ", announced=is_short)
 
     def run_visitor(values: Values) -> int:
         entry = {"type": kind, **tree(VISITOR, values)}
@@ -188,15 +202,40 @@ def _proxy_command(kind: str, flags: Sequence[Flag]) -> Command:
     )
     return Command(
         kind,
-        f"Run one {kind} proxy without a configuration file",
+        _SUMMARIES[kind],
         run,
         flags=flags,
         inherited=COMMON,
         children=(visitor,) if kind in ("stcp", "sudp", "xtcp") else (),
-        example=f"frpc {kind} -s frp.example.com -t SECRET -n mine -l 22" + _EXAMPLES[kind],
+        words="[[host:]port]",
+        more=_SHORTEST.get(kind, _SHORTEST[""]),
+        example=f"frpc {kind} {_PORTS[kind]} -s frp.example.com -t SECRET\n"
+        f"frpc {kind} -s frp.example.com -t SECRET -n mine -l {_PORTS[kind]}{_EXAMPLES[kind]}",
     )
 
 
+_SUMMARIES = {
+    "tcp": "Make a TCP service reachable at a port of the server",
+    "udp": "Make a UDP service reachable at a port of the server",
+    "http": "Make a web site reachable by its name",
+    "https": "Make a site that does TLS itself reachable by its name",
+    "tcpmux": "Make a TCP service reachable by a name, for users that come by HTTP CONNECT",
+    "stcp": "Make a TCP service reachable for visitors that know a key",
+    "sudp": "Make a UDP service reachable for visitors that know a key",
+    "xtcp": "Make a TCP service reachable for visitors that know a key, past the server",
+}
+_SHORTEST = {
+    "": "With just the port of the local service, a name is made up, and where users find it is printed.",
+    **dict.fromkeys(
+        ("http", "https", "tcpmux"),
+        "With just the port of the local service, a name below the server's subDomainHost is made up, and printed.",
+    ),
+    **dict.fromkeys(
+        ("stcp", "sudp", "xtcp"),
+        "With just the port of the local service, name and key are made up, and what the visitor has to run is printed.",
+    ),
+}
+_PORTS = {"tcp": 22, "udp": 53, "http": 8080, "https": 8443, "tcpmux": 22, "stcp": 22, "sudp": 53, "xtcp": 22}
 _EXAMPLES = {
     **dict.fromkeys(("tcp", "udp"), " -r 6000"),
     **dict.fromkeys(("http", "https"), " -d www.example.com"),
@@ -211,6 +250,68 @@ def _health(values: Values) -> str:
     return check_client(_load(values))
 
 
+def _doctor(values: Values) -> int:
+    from frp_py.cli.doctor_client import examine_client
+
+    path = values["config"]
+    if "config" not in values.given and not os.path.exists(path) and os.path.exists("./frpc.toml"):
+        path = "./frpc.toml"
+    return examine_client(path, strict=values["strict-config"], allow_unsafe=values["allow-unsafe"], try_all=values["try-proxies"])
+
+
+_DOCTOR = Command(
+    "doctor",
+    "Find out why a tunnel doesn't work, step by step",
+    _doctor,
+    flags=(Flag("try_proxies", BOOL, False, "register also proxies of load-balancing groups, which takes some users for a moment"),),
+    more="Looks at the configuration, DNS, the way to the server, TLS, the login, each proxy at both ends, and the clock, and says what\n"
+    "to do. The exit code is 1 when something is wrong. A client that runs is not disturbed.",
+    example="frpc doctor -c ./frpc.toml",
+)
+
+
+def _api_command(name: str, summary: str, ask: Callable[[Values, WebServerConfig], str]) -> Command:
+    """A command that asks the web API of the client that runs."""
+
+    def run(values: Values) -> int:
+        from frp_py.cli.api import read_config
+        from frp_py.errors import FrpError
+
+        try:
+            print(ask(values, read_config(values["config"], strict=values["strict-config"]).web_server))
+        except FrpError as error:
+            print(error)
+            return 1
+        return 0
+
+    return Command(
+        name,
+        summary,
+        run,
+        flags=(Flag("api-timeout", DURATION, Duration(30), "how long the running client may take"),),
+        more="It asks the client that runs with this file, by its web API: the file must have webServer.port.",
+        example=f"frpc {name} -c ./frpc.toml",
+    )
+
+
+def _reload(values: Values, web: WebServerConfig) -> str:
+    from frp_py.cli import api
+
+    return api.reload(web, values["api-timeout"], strict=values["strict-config"])
+
+
+def _status(values: Values, web: WebServerConfig) -> str:
+    from frp_py.cli import api
+
+    return api.status(web, values["api-timeout"]).removesuffix("\n")
+
+
+def _stop(values: Values, web: WebServerConfig) -> str:
+    from frp_py.cli import api
+
+    return api.stop(web, values["api-timeout"])
+
+
 ROOT: Command = Command(
     "frpc",
     "frpc makes services of this machine reachable at a server that runs frps.",
@@ -221,15 +322,20 @@ ROOT: Command = Command(
     ),
     children=(
         *(_proxy_command(kind, flags) for kind, flags in PROXIES.items()),
+        init_command("frpc", COMMON, COMMON, "frpc init -s frp.example.com -t SECRET"),
         verify_command("frpc", _load),
+        _DOCTOR,
+        _api_command("status", "Show the proxies of the running client", _status),
+        _api_command("reload", "Make the running client read its file again", _reload),
+        _api_command("stop", "Stop the running client", _stop),
         health_command("frpc", _health),
+        service_command("frpc"),
+        schema_command("frpc"),
         completion_command("frpc", lambda: ROOT),
-        Command("reload", "Make the running client read its file again", built=False),
-        Command("status", "Show the proxies of the running client", built=False),
-        Command("stop", "Stop the running client", built=False),
         Command("nathole", "Find out how this machine's NAT behaves", built=False),
     ),
-    example="frpc -c ./frpc.toml\nfrpc tcp -s frp.example.com -t SECRET -n ssh -l 22 -r 6000",
+    more="It runs beside the services, and needs no public address. A first try needs no file; frpc init writes one for later.",
+    example="frpc tcp 22 -s frp.example.com -t SECRET\nfrpc init -s frp.example.com -t SECRET\nfrpc -c ./frpc.toml",
 )
 
 

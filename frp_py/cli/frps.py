@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 
 from frp_py.cli.command import Command, execute
-from frp_py.cli.common import completion_command, global_flags, health_command, load_to_start, print_version, verify_command
+from frp_py.cli.common import (
+    completion_command,
+    global_flags,
+    health_command,
+    init_command,
+    load_to_start,
+    print_version,
+    schema_command,
+    service_command,
+    verify_command,
+)
 from frp_py.cli.flags import BOOL, BOOL_WITH_VALUE, INT, PORTS, STRING, Flag, Values, tree
 
 TYPE_CHECKING = False
@@ -95,13 +105,39 @@ def _health(values: Values) -> str:
     return check_server(_load(values) if values["config"] else _from_flags(values))
 
 
+def _doctor(values: Values) -> int:
+    from frp_py.cli.doctor_server import examine_server
+
+    path = values["config"]
+    return examine_server(lambda: _load(values) if path else _from_flags(values), path)
+
+
+_DOCTOR = Command(
+    "doctor",
+    "Find out what is wrong with a server, step by step",
+    _doctor,
+    more="Looks at the configuration, ports, certificates, DNS, limits and the clock, and says what to do. The exit code is 1 when\n"
+    "something is wrong. A server that runs is not disturbed.",
+    example="frps doctor -c ./frps.toml",
+)
 ROOT: Command = Command(
     "frps",
     "frps makes services of machines behind NAT reachable at this server.",
     _run,
     inherited=(*global_flags(""), *CONFIG_FLAGS),
-    children=(verify_command("frps", _load), health_command("frps", _health), completion_command("frps", lambda: ROOT)),
-    example="frps -c ./frps.toml\nfrps --bind_port 7000 --token a-long-secret --allow_ports 6000-6999",
+    children=(
+        init_command(
+            "frps", CONFIG_FLAGS, (), "frps init\nfrps init /etc/frp/frps.toml --vhost_http_port 80 --subdomain_host frp.example.com"
+        ),
+        verify_command("frps", _load),
+        _DOCTOR,
+        health_command("frps", _health),
+        service_command("frps"),
+        schema_command("frps"),
+        completion_command("frps", lambda: ROOT),
+    ),
+    more="It runs on a machine that everybody can reach. A first try needs no file; frps init writes one for later.",
+    example="frps --token SECRET --allow_ports 6000-6999\nfrps init\nfrps -c ./frps.toml",
 )
 
 

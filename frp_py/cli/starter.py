@@ -31,7 +31,7 @@ _SERVER = (
     _Setting("bindPort", 7000, "Port that clients connect to. The firewall must let it through."),
     _Setting("auth.token", "", "The secret that clients must know too. Whoever knows it can open ports here."),
     _Setting(
-        "allowPorts", [{"start": 6000, "end": 6999}], "Ports that clients may open for their users. The firewall must let them through as well."
+        "allowPorts", [{"start": 6000, "end": 6999}], "Ports that clients may open for their users. The firewall must let them through too."
     ),
     _Setting("transport.tls.force", True, "Let nobody in who doesn't use TLS. Clients use it unless they are told not to."),
     _Setting("vhostHTTPPort", 80, "Web sites: the ports that all http and all https proxies share.", on=False),
@@ -78,13 +78,13 @@ remotePort = 6000
 #localPort = 5432
 #secretKey = "another-secret"
 """
-_ONE_PROXY = '''
+_ONE_PROXY = """
 [[proxies]]
 name = "ssh"
 type = "tcp"
 localPort = 22
 remotePort = 6000
-'''
+"""
 _WHAT = {"frps": "frps, the server that users and clients connect to", "frpc": "frpc, which runs beside the services"}
 
 
@@ -113,8 +113,8 @@ def _text(program: str, settings: Sequence[_Setting], given: Mapping[str, Any]) 
 def server_file(given: Mapping[str, Any]) -> tuple[str, str]:
     """frps's file, in which the keys of `given` have these values, and a file for its clients."""
     values = {"auth.token": secrets.token_urlsafe(24), **given}
-    half = _line("serverAddr", _SERVER_ADDRESS) + _line("serverPort", values.get("bindPort", 7000)) + _line("auth.token", values["auth.token"])
-    return _text("frps", _SERVER, values), half + _ONE_PROXY
+    half = _line("serverAddr", _SERVER_ADDRESS) + _line("serverPort", values.get("bindPort", 7000))
+    return _text("frps", _SERVER, values), half + _line("auth.token", values["auth.token"]) + _ONE_PROXY
 
 
 def client_file(given: Mapping[str, Any]) -> tuple[str, str]:
@@ -127,13 +127,13 @@ def client_file(given: Mapping[str, Any]) -> tuple[str, str]:
 def write(path: str, text: str, *, force: bool) -> None:
     """Write a file that only its owner can read; one that is there stays unless `force`. Raises FrpError."""
     try:
-        if not force:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-            return
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=os.path.dirname(path) or ".", delete=False) as file:
+        if force:
+            descriptor, made = tempfile.mkstemp(dir=os.path.dirname(path) or ".")  # readable for nobody else from the beginning
+        else:
+            descriptor, made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), path
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(file.name, path)
+        os.replace(made, path)
     except FileExistsError:
         raise FrpError(f"{path} is there already; --force replaces it") from None
     except OSError as error:

@@ -60,3 +60,5 @@ def _proxy(proxy: ProxyBase) -> Iterator[str]:
         yield f'type = "{proxy.type}"'
     if proxy.plugin is not None and proxy.plugin.type == "virtual_net":
         yield f'plugin.type = "{proxy.plugin.type}"'
+    elif proxy.plugin is not None and proxy.type in ("udp", "sudp"):
+        yield f'plugin.type = "{proxy.plugin.type}" with type = "{proxy.type}"'

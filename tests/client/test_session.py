@@ -352,18 +352,21 @@ async def test_half_closed_connections_are_kept_for_who_says_he_can(mux: bool, k
 @pytest.mark.parametrize("host", [HOST, "localhost", "::1"])
 async def test_where_the_service_may_be(mux: bool, host: str) -> None:
     with logged():
-        async with frps(mux=mux) as server, service("::1" if host == "::1" else HOST) as web:
-            async with running_frpc(server, None, [proxy("it", web.port, localIP=host)]):
-                session = await server.session()
-                await session.accept("it")
-                for n in range(3):
-                    work = await session.ask()
-                    await started(work)
-                    await work.send_raw(b"%d" % n)
-                    there = await web.accept()
-                    assert await receive_exactly(there, 1) == b"%d" % n
-                    await there.aclose()
-                    await work.stream.aclose()
+        async with (
+            frps(mux=mux) as server,
+            service("::1" if host == "::1" else HOST) as web,
+            running_frpc(server, None, [proxy("it", web.port, localIP=host)]),
+        ):
+            session = await server.session()
+            await session.accept("it")
+            for n in range(3):
+                work = await session.ask()
+                await started(work)
+                await work.send_raw(b"%d" % n)
+                there = await web.accept()
+                assert await receive_exactly(there, 1) == b"%d" % n
+                await there.aclose()
+                await work.stream.aclose()
 
 
 @BOTH
@@ -423,7 +426,7 @@ async def test_nothing_idle_outlives_the_session(mux: bool) -> None:
             session = await server.session()
             works = [await session.ask() for _ in range(5)]
             await session.control.stream.aclose()
-            await lines.wait_for("session with the server ended: control connection closed by the server")
+            await lines.wait_for("session with the server ended: ")
             for work in works:
                 assert await work.ending() in ("eof", "reset")
             await server.session()

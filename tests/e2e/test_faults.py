@@ -160,6 +160,7 @@ def test_a_link_that_swallows_is_noticed_and_nothing_is_left_of_it(world: World)
         assert each.frpc.figures.threads < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 async def test_no_task_and_no_object_of_a_lost_link_is_left(world: World, mux: bool) -> None:
     """Both programs inside this one, so that their tasks can be counted."""
@@ -280,6 +281,7 @@ def test_an_answer_that_takes_its_time_arrives(world: World) -> None:
 # exhaustion
 
 
+@pytest.mark.slow
 @BOTH
 def test_running_out_of_descriptors_never_costs_a_listener(world: World, common: str) -> None:
     # without multiplexing, users who wait hold the descriptors that their work connections need

@@ -188,6 +188,7 @@ def test_a_client_whose_heartbeats_stay_away_is_dropped(world: World, wire: str)
         socket.create_server(("0.0.0.0", remote)).close()
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_answer_keep_alive_is_dropped(world: World) -> None:
     frps, port = world.frps("transport.tcpMuxKeepaliveInterval = 1\n")
     with FrpClient(port, TOKEN) as client:
@@ -202,9 +203,6 @@ def test_a_client_that_does_not_answer_keep_alive_is_dropped(world: World) -> No
         assert client.control_ends()
         assert 9 < time.monotonic() - began < 14
         frps.wait_for("client exit success", deadline=1)
-
-
-test_a_client_that_does_not_answer_keep_alive_is_dropped = pytest.mark.slow(test_a_client_that_does_not_answer_keep_alive_is_dropped)
 
 
 def test_bad_pool_counts_do_no_harm(world: World) -> None:
@@ -392,6 +390,7 @@ def test_a_pong_with_an_error_ends_the_session(world: World) -> None:
         begin_again(server, "v1")
 
 
+@pytest.mark.slow
 def test_our_client_answers_pings_and_expects_answers(world: World) -> None:
     with FrpServer(TOKEN) as server:
         frpc_at(world, server, True, "v1", "transport.tcpMuxKeepaliveInterval = 1\n")
@@ -405,9 +404,6 @@ def test_our_client_answers_pings_and_expects_answers(world: World) -> None:
         assert took > 8
         world.programs[0].wait_for("keep-alive not answered", deadline=1)
         begin_again(server, "v1")
-
-
-test_our_client_answers_pings_and_expects_answers = pytest.mark.slow(test_our_client_answers_pings_and_expects_answers)
 
 
 @WIRES

@@ -141,7 +141,6 @@ def test_no_descriptor_is_left_behind(world: World) -> None:
     frps, frpc = world.programs
     with it.user() as user:
         user.send(get()).answer()
-    eventually(lambda: True, "")
     before = frps.figures.descriptors
     for _ in range(100):
         with it.user() as user:

@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from frp_py import client_from_dict, server_from_dict
 from frp_py.client.app import Client
 from frp_py.log import get_logger
+from frp_py.net.engine import loop
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.listen import Listening, tcp_listener
@@ -112,6 +113,16 @@ class Clock:
             await trio.sleep(0.002)
 
 
+@contextmanager
+def without_linger() -> Iterator[None]:
+    """Several engines share a thread here: none of them waits for its next batch, which would keep the others waiting."""
+    linger, loop._LINGER = loop._LINGER, 0.0
+    try:
+        yield
+    finally:
+        loop._LINGER = linger
+
+
 @asynccontextmanager
 async def running_server(changes: Mapping[str, Any] | None = None) -> AsyncIterator[Server]:
     """A server with a configuration of these keys; what it leaves behind fails the test."""
@@ -120,10 +131,11 @@ async def running_server(changes: Mapping[str, Any] | None = None) -> AsyncItera
     ready = contexts()[1]
     context, tls.server_context = tls.server_context, lambda files: ready  # making a certificate takes its time
     try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            yield server
-            nursery.cancel_scope.cancel()
+        with without_linger():
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+                yield server
+                nursery.cancel_scope.cancel()
     finally:
         tls.server_context = context
     nothing_left(server)
@@ -536,12 +548,13 @@ class Frps:
 @asynccontextmanager
 async def frps(*, mux: bool = True, wire: str = "v1", port: int = 0) -> AsyncIterator[Frps]:
     engine = Engine()
-    async with engine.running():
-        made = Frps(engine, mux=mux, wire=wire, port=port)
-        yield made
-        made.listening.close()
-        for link in made.links:
-            link.close()
+    with without_linger():
+        async with engine.running():
+            made = Frps(engine, mux=mux, wire=wire, port=port)
+            yield made
+            made.listening.close()
+            for link in made.links:
+                link.close()
 
 
 def frpc_config(port: int, changes: Mapping[str, Any] | None = None, proxies: list[dict[str, Any]] | None = None) -> Any:

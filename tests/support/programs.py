@@ -280,8 +280,6 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.swallow: set[str] = set()
-        self.refuse = False
-        self.bytes = {"up": 0, "down": 0}
         self._target = port
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server((HOST, free_port()))
@@ -299,9 +297,6 @@ class Wire:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if self.refuse:
-                near.close()
-                continue
             try:
                 far = socket.create_connection((HOST, self._target), 5)
             except OSError:
@@ -318,7 +313,6 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 if direction not in self.swallow:
-                    self.bytes[direction] += len(data)
                     target.sendall(data)
             if direction not in self.swallow:
                 target.shutdown(socket.SHUT_WR)

@@ -136,12 +136,18 @@ class TransformedEnd:
             self._break(error)
             return 0
         self.received_total += len(plain)
+        n, size = len(data), len(plain)
+        # counted before, because a sink may say `consumed` before its `feed` returns
+        self._kept += size
+        self._owed += n
         kept = self.sink.feed(memoryview(plain)) if plain else 0
-        if not kept and not self._kept:
-            return 0
-        self._kept += kept
-        self._owed += len(data)
-        return len(data)
+        self._kept -= size - kept
+        if self._kept or not self._owed:
+            return n
+        owed, self._owed = self._owed, 0
+        if owed > n:
+            self._inner.consumed(owed - n)
+        return 0
 
     def _break(self, error: PeerError) -> None:
         if not self._broken:

@@ -122,10 +122,14 @@ def wrap_server(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
 
 
 def wrap_client(context: ssl.SSLContext, sock: socket.socket, name: str) -> ssl.SSLSocket:
-    """The TLS side of a connected socket, before its handshake; `name` is sent as SNI unless it is an address."""
-    return context.wrap_socket(
-        sock, server_hostname=_sni(name, context.check_hostname), do_handshake_on_connect=False, suppress_ragged_eofs=False
-    )
+    """The TLS side of a connected socket, before its handshake; `name` is sent as SNI unless it is an address.
+
+    Raises ValueError when it can't be a name; the socket is untouched then.
+    """
+    sni = _sni(name, context.check_hostname)
+    if sni is not None:
+        sni.encode("idna")  # ssl does this too, but only when it has taken the socket away
+    return context.wrap_socket(sock, server_hostname=sni, do_handshake_on_connect=False, suppress_ragged_eofs=False)
 
 
 def _sni(name: str, verified: bool) -> str | None:

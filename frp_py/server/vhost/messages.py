@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from frp_py.net.http import heads, rules
 from frp_py.net.http.auth import basic_credentials
-from frp_py.net.http.heads import CHUNKED, UNTIL_CLOSE, BadHead, Field
+from frp_py.net.http.heads import CHUNKED, BadHead, Field
 
 if TYPE_CHECKING:
     from frp_py.server.vhost.sites import Rules
@@ -226,5 +226,3 @@ def _response(head: bytes) -> Response:
 requests_1_1 = Cache(_fields_1_1)
 requests_1_0 = Cache(_fields_1_0)
 responses = Cache(_response)
-
-__all__ = ["CHUNKED", "UNTIL_CLOSE", "Cache", "RequestFields", "Response", "requests_1_0", "requests_1_1", "responses"]

@@ -188,3 +188,21 @@ async def test_two_links_joined_with_other_keys_give_their_windows_back_whole(co
                 for each in side.session.streams.values():
                     assert each.recv_window + each._owed == each._window
             link.close()
+
+
+def test_a_sink_that_says_consumed_within_its_feed_is_credited() -> None:
+    inner = Inner()
+
+    class Eager(Outer):
+        """Keeps all it is fed, and is rid of it at once."""
+
+        def feed(self, data: memoryview) -> int:
+            end.consumed(len(data))
+            return len(data)
+
+    eager = Eager()
+    end = TransformedEnd(Engine(), inner, (), (), eager, eager)  # type: ignore[arg-type]
+    passed_on = inner.sink.feed  # type: ignore[attr-defined]
+    for size in (3, 5, 7):
+        assert passed_on(memoryview(bytes(size))) == size  # reported as kept, because the credit has been given already
+    assert inner.credited == [3, 5, 7]

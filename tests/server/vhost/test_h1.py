@@ -85,12 +85,14 @@ class Setting:
         self.site.admit(cast(PublicProxy, self.proxy))
         self.vhost.routes.add("a.test", "", "", self.site)
         self.vhost.sites[self.site] = None
+        self.users: list[socket.socket] = []
 
     def user(self) -> socket.socket:
         user, accepted = socket.socketpair()
         user.setblocking(False)
         accepted.setblocking(False)
         self.vhost.on_connection(accepted, ("1.2.3.4", 5))
+        self.users.append(user)
         return user
 
 
@@ -99,8 +101,13 @@ async def setting(timeout: int = 60) -> AsyncIterator[Setting]:
     engine = Engine()
     async with engine.running():
         it = Setting(engine, timeout)
-        yield it
-        it.vhost.close()
+        try:
+            yield it
+        finally:
+            it.vhost.close()
+            it.site.drop(cast(PublicProxy, it.proxy))
+            for sock in it.users + it.client.services:
+                sock.close()
 
 
 async def receive(sock: socket.socket) -> bytes:
