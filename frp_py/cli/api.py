@@ -101,6 +101,8 @@ def _ask(web: WebServerConfig, method: str, path: str, timeout: float) -> bytes:
         connection.request(method, target, headers=headers)
         answer = connection.getresponse()
         body = answer.read(_LARGEST)
+        if answer.length:
+            raise IncompleteRead(body)
     except TimeoutError:
         raise FrpError(f'{method.title()} "{url}": context deadline exceeded') from None
     except (OSError, HTTPException) as error:

@@ -219,7 +219,7 @@ def windows_task(service: Service) -> str:
     else:
         logon = "<LogonType>S4U</LogonType>" if service.run_as else ""
         who = f"<UserId>{escape(account)}</UserId>{logon}<RunLevel>LeastPrivilege</RunLevel>"
-    program, *arguments = [*service.command, "-c", service.config]
+    program, arguments = service.command[0], (*service.command[1:], "-c", service.config)
     return f"""\
 <?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">

@@ -131,7 +131,7 @@ class Reception(Holder):
         data = self.data
         if self.wire is None:
             magic = wire_v2.MAGIC
-            if data[:1] == magic[:1] and len(data) < len(magic):
+            if len(data) < len(magic) and data == magic[: len(data)]:
                 return None
             self.wire_name = "v2" if data.startswith(magic) else "v1"
             self.wire = WIRES[self.wire_name]

@@ -21,6 +21,7 @@ class Made:
     configs: list[Any]
     failure: FrpError | None
     fails_when_made: bool
+    session = None
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -95,7 +95,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(tmp_path: Path, command: str, port: int, *args: str, more: str = "") -> int:
     path = tmp_path / "frpc.toml"
-    path.write_text(f'webServer = {{ port = {port}, user = "u", password = "p" }}\n{more}')
+    path.write_text(f'webServer.port = {port}\nwebServer.user = "u"\nwebServer.password = "p"\n{more}')
     return main([command, "-c", str(path), *args])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from frp_py.cli.command import Command, execute
-from frp_py.cli.flags import BOOL, INT, STRING, Flag, Values
+from frp_py.cli.flags import BOOL, INT, STRING, Flag, UsageError, Values
 
 calls: list[tuple[str, Values]] = []
 
@@ -135,3 +135,20 @@ def test_a_usage_error_shows_the_usage_on_standard_error(capsys: pytest.CaptureF
 def test_a_command_that_is_not_built_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(make(), ["later", "--whatever"]) == 1
     assert capsys.readouterr() == ("", 'Error: the command "prog later" is not supported yet\n')
+
+
+def test_help_may_say_more_and_show_words(capsys: pytest.CaptureFixture[str]) -> None:
+    root = Command("prog", "prog is a program.", lambda values: len(values.words), words="[file]", more="It takes a file.")
+    assert execute(root, ["-h"]) == 0
+    assert capsys.readouterr().out.startswith("prog is a program.\n\nIt takes a file.\n\nUsage:\n  prog [file] [flags]\n")
+
+
+def test_a_command_may_refuse_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(values: Values) -> int:
+        raise UsageError(f"not {values.words[0]}")
+
+    root = Command("prog", "prog is a program.", children=(Command("sub", "Do it", run),))
+    assert execute(root, ["sub", "x"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: not x\nUsage:\n  prog sub [flags]\n")

@@ -25,7 +25,10 @@ def completed(line: str, program: str = "frpc") -> set[str]:
     ("line", "expected"),
     [
         ("frpc v", {"verify"}),
-        ("frpc s", {"stcp", "sudp"}),  # not status and stop, which are not there
+        ("frpc s", {"stcp", "sudp", "status", "stop", "service", "schema"}),
+        ("frpc n", set()),  # not nathole, which is not there
+        ("frpc service in", {"install"}),
+        ("frpc service install --pr", {"--print"}),
         ("frpc stcp v", {"visitor"}),
         ("frpc -c x stcp visitor --server-", {"--server-addr", "--server-name", "--server-port", "--server-user"}),
         ("frpc tcp --rem", {"--remote-port"}),
@@ -59,7 +62,7 @@ def test_fish() -> None:
     assert all(re.fullmatch(r"complete -c frpc -n '[^']*' .* -d '([^'\\]|\\.)*'", line) for line in lines)
     condition = "__fish_seen_subcommand_from stcp; and __fish_seen_subcommand_from visitor"
     assert f"complete -c frpc -n '{condition}' -l bind-port -r -d 'port to listen on'" in lines
-    assert not any("-a reload" in line for line in lines)
+    assert not any("-a nathole" in line for line in lines)
 
 
 def test_completion_alone_shows_the_shells(capsys: pytest.CaptureFixture[str]) -> None:

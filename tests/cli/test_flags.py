@@ -12,13 +12,16 @@ from frp_py.cli.flags import (
     BANDWIDTH,
     BOOL,
     BOOL_WITH_VALUE,
+    DURATION,
     INT,
     LIST,
     MAP,
     PORTS,
     STRING,
+    Duration,
     Flag,
     UsageError,
+    duration,
     first_word,
     integer,
     parse,
@@ -217,6 +220,40 @@ def test_a_number_is_what_python_reads_without_blanks_or_is_refused(text: str) -
 )
 def test_the_first_word(args: list[str], index: int | None) -> None:
     assert first_word(FLAGS, args) == index
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("1m30s", 90), ("500ms", 0.5), ("1.5h", 5400), (".5s", 0.5), ("1.s", 1), ("0", 0), ("-1s", -1), ("+2us", 2e-6), ("3ns", 3e-9)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == pytest.approx(seconds)
+    assert isinstance(duration(text), Duration)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x", 'time: invalid duration "x"'),
+        ("", 'time: invalid duration ""'),
+        ("-", 'time: invalid duration "-"'),
+        ("s", 'time: invalid duration "s"'),
+        (".s", 'time: invalid duration ".s"'),
+        ("30", 'time: missing unit in duration "30"'),
+        ("1s5", 'time: missing unit in duration "1s5"'),
+        ("1d", 'time: unknown unit "d" in duration "1d"'),
+        ("1 s", 'time: unknown unit " s" in duration "1 s"'),
+        ("9999999h", 'time: invalid duration "9999999h"'),
+    ],
+)
+def test_what_is_no_duration(text: str, reason: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse([Flag("api-timeout", DURATION, Duration(30), "a time")], ["--api-timeout", text])
+    assert str(error.value) == f'invalid argument "{text}" for "--api-timeout" flag: {reason}'
+
+
+def test_help_shows_a_duration_with_its_unit() -> None:
+    assert usages([Flag("api-timeout", DURATION, Duration(30), "a time")]) == "      --api-timeout duration   a time (default 30s)\n"
 
 
 def test_flags_make_a_tree_without_what_is_empty() -> None:

@@ -162,6 +162,7 @@ FRAMES = st.one_of(
 @example(pieces=[wire_v2.MAGIC, struct.pack(">HHI", 1, 0, 65536), b"[" * 65536])
 @example(pieces=[wire_v2.MAGIC, struct.pack(">HHIH", 16, 0, 65536, 1), b'{"a":' * 14000])
 @example(pieces=[struct.pack(">Bq", ord("o"), 12), b'{"metas":[]}'])
+@example(pieces=[b"", wire_v2.MAGIC])  # an empty frame of data is allowed
 @settings(max_examples=200, deadline=None)
 def test_garbage_never_fails_and_costs_one_line(pieces: list[bytes]) -> None:
     with logged() as lines:

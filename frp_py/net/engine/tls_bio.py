@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from frp_py.net.engine.inward import Inward
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ class TlsOverEnd:
         "_outgoing",
         "_owed",
         "_ready",
-        "_scratch",
         "_unsent",
         "owner",
         "received_total",
+        "scratch",
         "sent_total",
         "sink",
         "tls",
@@ -62,7 +63,7 @@ class TlsOverEnd:
         server_name: str | None = None,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
-        self._scratch = engine.scratch[:_BATCH]
+        self.scratch = engine.scratch[:_BATCH]
         self._inner = inner
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -82,7 +83,7 @@ class TlsOverEnd:
         self.owner = owner
         self.received_total = 0
         self.sent_total = 0
-        inner.sink = _Inward(self)
+        inner.sink = Inward(self)
         inner.owner = self
 
     # towards `inner`
@@ -96,9 +97,9 @@ class TlsOverEnd:
         """Receive, encrypt, send."""
         if self.kept or not self._ready:
             return BLOCKED
-        n = recv_into(self._scratch)
+        n = recv_into(self.scratch)
         if n:
-            self.feed(self._scratch[:n])
+            self.feed(self.scratch[:n])
         return n
 
     def feed(self, data: memoryview) -> int:
@@ -311,32 +312,3 @@ class TlsOverEnd:
     def flushed(self, end: End) -> None:
         """All was sent, and the end said."""
         self.owner.flushed(self)
-
-
-class _Inward:
-    """The sink of the inner end."""
-
-    __slots__ = ("_outer",)
-
-    def __init__(self, outer: TlsOverEnd) -> None:
-        self._outer = outer
-
-    @property
-    def kept(self) -> int:
-        """Bytes not passed on yet."""
-        return self._outer.undelivered
-
-    def pull(self, recv_into: PullFrom) -> int:
-        """Receive, decrypt, pass on."""
-        outer = self._outer
-        if outer.undelivered:
-            return BLOCKED
-        scratch = outer._scratch
-        n = recv_into(scratch)
-        if n:
-            outer.arrived(scratch[:n])
-        return n
-
-    def feed(self, data: memoryview) -> int:
-        """Decrypt, pass on."""
-        return self._outer.arrived(data)

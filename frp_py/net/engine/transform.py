@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
+from frp_py.net.engine.inward import Inward
 from frp_py.net.engine.pace import PacedEnd
 from frp_py.protocol.cipher import Decryptor, Encryptor
 from frp_py.protocol.snappy import Compressor, Decompressor
@@ -44,10 +45,10 @@ class TransformedEnd:
         "_kept",
         "_outward",
         "_owed",
-        "_scratch",
         "_unsent",
         "owner",
         "received_total",
+        "scratch",
         "sent_total",
         "sink",
     )
@@ -55,7 +56,7 @@ class TransformedEnd:
     def __init__(
         self, engine: Engine, inner: End, outward: Sequence[Transform], inward: Sequence[Transform], sink: Sink, owner: Owner
     ) -> None:
-        self._scratch = engine.scratch[:_READ]
+        self.scratch = engine.scratch[:_READ]
         self._inner = inner
         self._outward = outward
         self._inward = inward
@@ -67,7 +68,7 @@ class TransformedEnd:
         self.owner = owner
         self.received_total = 0
         self.sent_total = 0
-        inner.sink = _Inward(self)
+        inner.sink = Inward(self)
         inner.owner = self
 
     @property
@@ -81,9 +82,9 @@ class TransformedEnd:
         """Receive, change, send."""
         if self._inner.kept:
             return BLOCKED
-        n = recv_into(self._scratch)
+        n = recv_into(self.scratch)
         if n:
-            self.feed(self._scratch[:n])
+            self.feed(self.scratch[:n])
         return n
 
     def feed(self, data: memoryview) -> int:
@@ -157,7 +158,7 @@ class TransformedEnd:
             self.owner.broke(self, str(error))
 
     @property
-    def kept_by_sink(self) -> int:
+    def undelivered(self) -> int:
         """Bytes received that the sink has not passed on."""
         return self._kept
 
@@ -180,35 +181,6 @@ class TransformedEnd:
     def flushed(self, end: End) -> None:
         """All was sent, and the end said."""
         self.owner.flushed(self)
-
-
-class _Inward:
-    """The sink of the inner end."""
-
-    __slots__ = ("_outer",)
-
-    def __init__(self, outer: TransformedEnd) -> None:
-        self._outer = outer
-
-    @property
-    def kept(self) -> int:
-        """Bytes not passed on yet."""
-        return self._outer.kept_by_sink
-
-    def pull(self, recv_into: PullFrom) -> int:
-        """Receive, undo, pass on."""
-        outer = self._outer
-        if outer.kept_by_sink:
-            return BLOCKED
-        scratch = outer._scratch
-        n = recv_into(scratch)
-        if n:
-            outer.arrived(scratch[:n])
-        return n
-
-    def feed(self, data: memoryview) -> int:
-        """Undo, pass on."""
-        return self._outer.arrived(data)
 
 
 def wrapped(
