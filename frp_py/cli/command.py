@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from frp_py.cli.flags import BOOL, Flag, UsageError, Values, first_word, parse, usages
@@ -148,9 +149,14 @@ def execute(root: Command, args: Sequence[str]) -> int:
         if values["help"] or command.run is None:
             sys.stdout.write(command.help())
             return 0
-        return command.run(values)
+        code = command.run(values)
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         print(f"Error: {error}\n{command.usage()}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed at exit
         return 1
 
 

@@ -15,7 +15,7 @@ from frp_py.config import not_yet_supported, warnings_of
 from frp_py.log import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sized
 
     from frp_py.config.client import ClientConfig
     from frp_py.config.server import ServerConfig
@@ -54,7 +54,7 @@ class Report:
     def result(self) -> int:
         """The last line, and the exit code."""
         if self.failures:
-            print(f"\n{self.failures} {'step' if self.failures == 1 else 'steps'} failed")
+            print(f"\n{self.failures} step{'s' * (self.failures > 1)} failed")
         else:
             print("\nno fault found")
         return 1 if self.failures else 0
@@ -102,6 +102,11 @@ def tell_clock(report: Report, faults: list[str]) -> None:
         report.failed("clock", "\n".join(faults), "set the clock of this machine, e.g. timedatectl set-ntp true")
     else:
         report.ok("clock", f"nothing contradicts {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
+
+
+def counted(things: Sized, one: str, several: str) -> str:
+    """How many there are, in words."""
+    return f"{len(things)} {one if len(things) == 1 else several}"
 
 
 def where_is(host: str, port: int) -> str:

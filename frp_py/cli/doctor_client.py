@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from msgspec.structs import replace
 
-from frp_py.cli.doctor import SKEW, Report, clock_faults, quiet, span, tell_clock, tell_configuration, tell_port, where_is
+from frp_py.cli.doctor import SKEW, Report, clock_faults, counted, quiet, span, tell_clock, tell_configuration, tell_port, where_is
 from frp_py.cli.local_services import faults_of
 from frp_py.cli.process import leaves_of
 from frp_py.client.app import Client
@@ -25,7 +25,6 @@ from frp_py.config.proxies import HealthCheck
 from frp_py.errors import ConfigError, FrpError
 from frp_py.net.engine.loop import Engine
 from frp_py.net.token import token_of
-from frp_py.net.transports import tls
 from frp_py.net.transports.tcp import dial
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 _LOGIN = 25.0  # s
 _REGISTRATION = 10.0  # s until the server has answered for every proxy
-_TLS_TRIAL = 3.0  # s
 
 
 def examine_client(path: str, *, strict: bool, allow_unsafe: Collection[str], try_all: bool) -> int:
@@ -48,7 +46,8 @@ def examine_client(path: str, *, strict: bool, allow_unsafe: Collection[str], tr
     except ConfigError as error:
         report.failed("configuration", str(error), f"frpc verify -c {path} checks it after each change")
         return report.result()
-    tell_configuration(report, f"{path}, {len(config.proxies)} proxies, {len(config.visitors)} visitors", config)
+    proxies, visitors = counted(config.proxies, "proxy", "proxies"), counted(config.visitors, "visitor", "visitors")
+    tell_configuration(report, f"{path}, {proxies}, {visitors}", config)
     with quiet():
         trio.run(_examine_client, config, report, try_all, clock_faults(path))
     return report.result()
@@ -144,7 +143,7 @@ async def _secure(config: ClientConfig, token: str, report: Report) -> tuple[boo
         try:
             sock: Any = await Connector(config, engine, token).connect()
         except FrpError as error:
-            report.failed("TLS", str(error))
+            report.failed("TLS", str(error).removeprefix("tls: "))
             return False, None
     try:
         if not isinstance(sock, ssl.SSLSocket):
@@ -227,17 +226,29 @@ async def _until_answered(client: Client) -> None:
 
 
 async def _login_advice(config: ClientConfig, reason: str) -> str:
-    """What can't be seen in the text: a server that demands TLS closes the connection without a word."""
+    """What can't be seen in the text: a connection that ends without a word. What would have worked is found by trying it."""
+    if not any(sign in reason.lower() for sign in ("closed by the other side", "reset by peer", "something else than a message")):
+        return ""
     transport = config.transport
-    if transport.tls.enable or transport.protocol != "tcp" or transport.proxy_url or "token" in reason:
-        return ""
-    try:
-        sock = await dial(config.server_addr, config.server_port, timeout=transport.dial_server_timeout)
-        with trio.fail_after(_TLS_TRIAL), tls.wrap_client(tls.client_context(transport.tls), sock, config.server_addr) as wrapped:
-            await tls.handshake(wrapped)
-    except (FrpError, OSError, trio.TooSlowError):
-        return ""
-    return "the server speaks TLS and seems to demand it (its transport.tls.force): set transport.tls.enable = true"
+    if not transport.tls.enable and await _logs_in(replace(config, transport=replace(transport, tls=replace(transport.tls, enable=True)))):
+        return "the server demands TLS (its transport.tls.force): set transport.tls.enable = true"
+    if await _logs_in(replace(config, transport=replace(transport, tcp_mux=not transport.tcp_mux))):
+        return f"transport.tcpMux must be the same on both sides: set it to {str(not transport.tcp_mux).lower()}"
+    return ""
+
+
+async def _logs_in(config: ClientConfig) -> bool:
+    """Whether a client with this configuration gets in."""
+    logged_in = False
+    with trio.move_on_after(_LOGIN):
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(Client(_for_trial(config, ())).run)
+                logged_in = True
+                nursery.cancel_scope.cancel()
+        except* FrpError:
+            pass
+    return logged_in
 
 
 def _tell_local(report: Report, proxy: ProxyBase, fault: str | None) -> None:

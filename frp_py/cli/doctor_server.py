@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.cli.doctor import Report, clock_faults, quiet, span, tell_clock, tell_configuration, tell_port
+from frp_py.cli.doctor import Report, clock_faults, counted, quiet, span, tell_clock, tell_configuration, tell_port
 from frp_py.errors import ConfigError, FrpError
 from frp_py.net.token import token_of
 from frp_py.net.transports import tls
@@ -64,7 +64,7 @@ async def _examine_server(config: ServerConfig, report: Report, against_clock: l
             tell_port(report, key, host, port, kind, program)
     _tell_server_tls(config, report)
     if config.allow_ports:
-        report.ok("allowPorts", f"{len(config.allow_ports)} {'entry' if len(config.allow_ports) == 1 else 'entries'}")
+        report.ok("allowPorts", counted(config.allow_ports, "entry", "entries"))
     else:
         report.ok("allowPorts", "clients may open any port", "set allowPorts to those that the firewall lets through")
     await _tell_subdomains(config, report)
@@ -149,7 +149,7 @@ def _tell_log(config: ServerConfig, report: Report) -> None:
     directory = os.path.dirname(os.path.abspath(path))
     while not os.path.exists(directory):
         directory = os.path.dirname(directory)
-    if os.access(path if os.path.exists(path) else directory, os.W_OK):
+    if os.path.isdir(directory) and os.access(path if os.path.exists(path) else directory, os.W_OK):
         report.ok("log", path)
     else:
         report.failed("log", f"{path} can't be written", "choose another log.to, or give the user that frps runs as the right to")

@@ -64,7 +64,9 @@ class Service(NamedTuple):
     user: bool = False
     run_as: str = ""
     hand_over: bool = False
-    """The file is readable for root alone, who hands the service a copy."""
+    """The file is readable for its owner alone; systemd hands the service a copy."""
+    sees_homes: bool = False
+    """The program or its file is in somebody's home directory."""
 
 
 class Plan(NamedTuple):
@@ -103,7 +105,7 @@ ExecStart={command} -c {config if service.hand_over else _systemd_word(config)}
     if service.hand_over:
         source = service.config.replace("%", "%%")
         lines += f"# {source} is readable for its owner alone: a copy is handed over at each start, so changes need a restart.\n"
-        lines += f"LoadCredential={os.path.basename(source)}:{source}\n"
+        lines += f"LoadCredential={os.path.basename(service.config)}:{source}\n"
     lines += """\
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
@@ -113,9 +115,6 @@ LimitNOFILE=1048576
 """
     if service.user:
         return f"{lines}NoNewPrivileges=yes\nUMask=0077\n\n[Install]\nWantedBy=default.target\n"
-    homes = [service.command[0], *(service.command[-1:] if service.command[-1].endswith(".py") else ())]
-    homes += [] if service.hand_over else [service.config]
-    home = "read-only" if any(_is_below(path, _HOMES) for path in homes) else "yes"
     who = f"User={service.run_as}" if service.run_as else "# A user that exists only while it runs.\nDynamicUser=yes"
     lines += f"""\
 
@@ -128,7 +127,7 @@ WorkingDirectory=/var/lib/{service.name}
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 
-{_HARDENED.format(home=home)}
+{_HARDENED.format(home="read-only" if service.sees_homes else "yes")}
 [Install]
 WantedBy=multi-user.target
 """
@@ -314,7 +313,9 @@ def plan(program: str, config: str, *, manager: str, name: str = "", user: bool 
         hand_over = exists and not _is_visible(path)
         if hand_over and not re.fullmatch(r"[A-Za-z0-9_.-]+", os.path.basename(path)):
             raise FrpError(f"{path} is readable for its owner only, and systemd can't hand it over under that name; rename it")
-    return MANAGERS[manager](Service(program, name, command, path, user, run_as, hand_over))
+    needed = [*_files_of(command), *([] if hand_over else [path])]
+    sees_homes = any(file.startswith(f"{home}/") for file in needed for home in _HOMES)
+    return MANAGERS[manager](Service(program, name, command, path, user, run_as, hand_over, sees_homes))
 
 
 def _command(program: str) -> tuple[str, ...]:
@@ -326,8 +327,13 @@ def _command(program: str) -> tuple[str, ...]:
     return (os.path.abspath(sys.executable), "-m", "frp_py", program)
 
 
+def _files_of(command: Sequence[str]) -> tuple[str, ...]:
+    """Where the program is: its script, its Python, its modules."""
+    return command[0], os.path.realpath(sys.executable), os.path.dirname(os.path.abspath(__file__))
+
+
 def _check_visible(command: Sequence[str]) -> None:
-    for path in {command[0], os.path.realpath(sys.executable), os.path.dirname(os.path.abspath(__file__))}:
+    for path in _files_of(command):
         if not _is_visible(path):
             raise FrpError(
                 f"{path} can't be read by the user that the service would have; install frp_py for everybody "
@@ -348,10 +354,6 @@ def _is_visible(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_below(path: str, directories: Sequence[str]) -> bool:
-    return any(path.startswith(f"{directory}/") for directory in directories)
 
 
 def command(act: str, program: str, values: Values) -> int:

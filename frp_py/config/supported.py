@@ -42,7 +42,6 @@ def _client(config: ClientConfig) -> Iterator[str]:
         ("dnsServer", config.dns_server),
         ("webServer.port", config.web_server.port),
         ("virtualNet.address", config.virtual_net.address),
-        ("store.path", config.store.path),
     ):
         if value:
             yield key

@@ -333,6 +333,8 @@ class Session:
         if self.gone_away is not None:
             raise PeerError("peer takes no new streams (yamux GoAway)")
         stream_id = self._next_id
+        while stream_id in self.streams:  # the peer may use any parity, and whose number is taken would be forgotten
+            stream_id += 2
         if stream_id >= 0xFFFFFFFE:
             raise PeerError("yamux stream ids are used up")
         self._next_id = stream_id + 2

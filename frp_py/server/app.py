@@ -189,7 +189,7 @@ class Server:
     async def _admit(self, sock: socket.socket, address: Any) -> None:
         """Find out what an accepted connection is, and hand it on (behaviour.md 1.3)."""
         scope = trio.CancelScope()
-        guest = self.lobby.enter(scope.cancel)
+        guest = self.lobby.enter(scope.cancel, address[0])
         handed_on = False
         current = sock
         try:
@@ -237,7 +237,7 @@ class Server:
 
     def _hand_on(self, sock: socket.socket, address: Any) -> None:
         """From here the engine has it."""
-        caller = Caller(self, address, self.lobby.enter(lambda: caller.close()))
+        caller = Caller(self, address, self.lobby.enter(lambda: caller.close(), address[0]))
         caller.local_address = lambda: plain_address(sock.getsockname())
         try:
             self._attend(caller, sock)

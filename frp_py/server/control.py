@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
 
 from frp_py.errors import FrpError, PeerError, Refused
 from frp_py.log import get_logger
+from frp_py.net.engine.link import MuxEnd
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.aead import Opener, Sealer
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn
+from frp_py.protocol.yamux import SMALL
 from frp_py.server.proxies import KINDS, KNOWN
 from frp_py.server.work import Direct, Source, WorkPool
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 Change = Callable[[bytes | bytearray], bytes | bytearray]
 
 _UNREAD = 4 << 20  # bytes of messages that a client may leave unread
+_PIECE = 16 * 1024  # bytes of messages read at a time
+_TURN = 0.004  # s that one client's messages may take before others get their turn
+_LONGEST_FAULT = 2000  # characters: a message of 10 KiB can have faults enough for a megabyte
 
 
 class Control:
@@ -79,6 +85,8 @@ class Control:
     async def run(self, stream: EndStream) -> None:
         """Answer the login and serve the client until the session ends. What goes wrong on the way ends it, and is logged."""
         self._stream = stream
+        if isinstance(stream.end, MuxEnd):
+            stream.end.state |= SMALL  # messages are few: who sends megabytes of them is kept waiting
         reason = "connection closed by the client"
         try:
             with self._scope:
@@ -118,13 +126,18 @@ class Control:
         timeout = self.server.config.transport.heartbeat_timeout
         reader = self.wire.Reader()
         with trio.move_on_after(timeout if timeout > 0 else float("inf")) as alive:
-            async for data in self._stream:
+            while data := await self._stream.receive_some(_PIECE):
+                until = perf_counter() + _TURN
                 for message in reader.receive_data(decrypt(data)):
                     if isinstance(message, Ping):
                         if self._answer_ping(message) and timeout > 0:
                             alive.deadline = trio.current_time() + timeout
                     else:
                         await self._handle(message)
+                    if perf_counter() > until:
+                        self.engine.tasks_wait = True
+                        await trio.lowlevel.checkpoint()
+                        until = perf_counter() + _TURN
         if alive.cancelled_caught and self._closed is None:
             self.log.warning("heartbeat timeout")
             self._closed = "heartbeat timeout"
@@ -236,7 +249,7 @@ class Control:
             from frp_py.config.check import annotations_fault
 
             if fault := annotations_fault(wish.annotations):
-                raise Refused(fault)
+                raise Refused(fault[:_LONGEST_FAULT])
         limit = self.server.config.max_ports_per_client
         proxy = make(self, wish)
         if limit > 0 and self._ports + proxy.ports > limit:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 _KEPT = 24 * 3600  # s that a port is remembered for the proxy that had it
 _TRIES = 5
+_MOST_KEPT = 65536  # names that ports are remembered for
+_LONGEST_KEPT = 256  # characters of such a name
 
 
 class PortBook:
@@ -44,8 +46,16 @@ class PortBook:
             except OSError:
                 raise Refused("port unavailable") from None
         self._used[port] = name
-        self._reserved[name] = (port, float("inf"))
+        self._remember(name, port, float("inf"))
         return port, bound
+
+    def _remember(self, name: str, port: int, since: float) -> None:
+        """Names are made up by clients, so both their number and their length are bounded."""
+        self._reserved.pop(name, None)
+        if len(name) <= _LONGEST_KEPT:
+            self._reserved[name] = (port, since)
+            if len(self._reserved) > _MOST_KEPT:
+                del self._reserved[next(iter(self._reserved))]
 
     def _any(self, name: str, bind: Callable[[int], T]) -> tuple[int, T]:
         reserved = self._reserved.get(name)
@@ -78,7 +88,7 @@ class PortBook:
         """The proxy is gone; its port is kept in mind for when it comes back. `now` in s, of any clock."""
         name = self._used.pop(port, None)
         if name is not None:
-            self._reserved[name] = (port, now)
+            self._remember(name, port, now)
 
     def forget_old(self, now: float) -> None:
         """Drop what was given back more than 24 h ago; to be called once an hour."""

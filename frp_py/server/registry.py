@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from frp_py.server.control import Control
 
 
+MOST_OFFLINE = 10_000
+"""Clients that are remembered after they left: ids are theirs to make up."""
+
+
 class Controls:
     """The current control of each run id. A newer one waits until the older one has given back all it had."""
 
@@ -91,6 +95,7 @@ class Clients:
 
     def __init__(self) -> None:
         self.entries: dict[str, ClientEntry] = {}
+        self._offline: dict[str, None] = {}  # keys, those that left first at the beginning
 
     def register(self, control: Control, now: float) -> None:
         """`control` is online. Raises Refused when its client id is in use by another client that is online."""
@@ -101,6 +106,7 @@ class Clients:
             raise Refused(f"client_id [{login.client_id}] for user [{login.user}] is already online")
         for other in [e for e in self.entries.values() if e.online and e.run_id == control.run_id and e.key != key]:
             self._leave(other, now)
+        self._offline.pop(key, None)
         self.entries[key] = ClientEntry(
             key=key,
             user=login.user,
@@ -126,5 +132,9 @@ class Clients:
             entry.online = False
             entry.run_id = ""
             entry.disconnected_at = int(now)
+            self._offline[entry.key] = None
+            if len(self._offline) > MOST_OFFLINE:
+                longest_gone = next(iter(self._offline))
+                del self._offline[longest_gone], self.entries[longest_gone]
         else:
             del self.entries[entry.key]

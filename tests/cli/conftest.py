@@ -48,6 +48,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Made]]:
         setattr(fake, name, Program)
         monkeypatch.setitem(sys.modules, module, fake)
     monkeypatch.delitem(sys.modules, "frp_py.cli.several", raising=False)
+    monkeypatch.setattr("frp_py.net.transports.made_certificate.begin", lambda: None)  # nobody would wait for it
     monkeypatch.delenv("http_proxy", raising=False)
     thresholds = gc.get_threshold()
     yield Program

@@ -18,16 +18,28 @@ import trustme
 from frp_py.cli.frpc import main
 
 Answer = tuple[int, str, bytes]
+
+
+def entry(name: str, local: str = "", remote: str = "", plugin: str = "", error: str = "") -> dict[str, str]:
+    return {
+        "name": name,
+        "type": "not looked at",
+        "status": "start error" if error else "running",
+        "err": error,
+        "local_addr": local,
+        "plugin": plugin,
+        "remote_addr": remote,
+    }
+
+
 PROXIES = {
-    "http": [
-        {"name": "site", "type": "http", "status": "running", "err": "", "local_addr": "127.0.0.1:8080", "plugin": "", "remote_addr": "www.example.com:8080"}
-    ],
+    "http": [entry("site", "127.0.0.1:8080", "www.example.com:8080")],
     "tcp": [
-        {"name": "relay", "type": "tcp", "status": "running", "err": "", "local_addr": "", "plugin": "socks5", "remote_addr": "203.0.113.5:6002"},
-        {"name": "shell", "type": "tcp", "status": "running", "err": "", "local_addr": "127.0.0.1:22", "plugin": "", "remote_addr": "203.0.113.5:6000"},
-        {"name": "shell2", "type": "tcp", "status": "start error", "err": "port already used", "local_addr": "127.0.0.1:22", "plugin": "", "remote_addr": ""},
+        entry("relay", remote="203.0.113.5:6002", plugin="socks5"),
+        entry("shell", "127.0.0.1:22", "203.0.113.5:6000"),
+        entry("shell2", "127.0.0.1:22", error="port already used"),
     ],
-}  # fmt: skip
+}
 TABLES = """\
 Proxy Status...
 
@@ -152,9 +164,7 @@ def test_without_user_and_password_none_are_sent(tmp_path: Path) -> None:
         (302, b"", "text/plain", "api status code [302]\n"),
     ],
 )
-def test_another_answer_than_200(
-    status: int, body: bytes, kind: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_answer_than_200(status: int, body: bytes, kind: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with api(status, body, kind) as running:
         assert ask(tmp_path, "reload", running.port) == 1
     assert capsys.readouterr() == (out, "")

@@ -224,7 +224,18 @@ def test_the_first_word(args: list[str], index: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("1m30s", 90), ("500ms", 0.5), ("1.5h", 5400), (".5s", 0.5), ("1.s", 1), ("0", 0), ("-1s", -1), ("+2us", 2e-6), ("3ns", 3e-9)],
+    [
+        ("30s", 30),
+        ("1m30s", 90),
+        ("500ms", 0.5),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("0", 0),
+        ("-1s", -1),
+        ("+2us", 2e-6),
+        ("3ns", 3e-9),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)

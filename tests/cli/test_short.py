@@ -47,7 +47,13 @@ def test_a_port_is_enough(kind: str, made: type[Made]) -> None:
     (config,) = made.configs
     (proxy,) = config.proxies
     assert re.fullmatch(kind + "-[0-9a-f]{8}", proxy.name)
-    assert (config.server_addr, proxy.type, proxy.local_ip, proxy.local_port, proxy.remote_port) == ("frp.example.com", kind, "127.0.0.1", 22, 0)
+    assert (config.server_addr, proxy.type, proxy.local_ip, proxy.local_port, proxy.remote_port) == (
+        "frp.example.com",
+        kind,
+        "127.0.0.1",
+        22,
+        0,
+    )
 
 
 def test_names_are_different_each_time(made: type[Made]) -> None:
@@ -59,11 +65,22 @@ def test_names_are_different_each_time(made: type[Made]) -> None:
 def test_what_is_given_stays(made: type[Made]) -> None:
     assert main(["tcp", "nas:22", "-n", "mine", "-r", "6000", "--ue"]) == 0
     proxy = made.configs[0].proxies[0]
-    assert (proxy.name, proxy.local_ip, proxy.local_port, proxy.remote_port, proxy.transport.use_encryption) == ("mine", "nas", 22, 6000, True)
+    assert (proxy.name, proxy.local_ip, proxy.local_port, proxy.remote_port, proxy.transport.use_encryption) == (
+        "mine",
+        "nas",
+        22,
+        6000,
+        True,
+    )
 
 
 def test_sites_get_a_name_below_the_server_s(made: type[Made]) -> None:
-    for args in (["http", "8080"], ["http", "8080", "-n", "site"], ["https", "8443", "-n", "My Site"], ["http", "80", "-d", "x.example.com"]):
+    for args in (
+        ["http", "8080"],
+        ["http", "8080", "-n", "site"],
+        ["https", "8443", "-n", "My Site"],
+        ["http", "80", "-d", "x.example.com"],
+    ):
         assert main(args) == 0
     made_up, named, not_a_label, with_domain = (config.proxies[0] for config in made.configs)
     assert isinstance(made_up, HttpProxy)

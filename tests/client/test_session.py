@@ -92,7 +92,7 @@ async def test_without_an_answer_it_asks_again_after_20_s(mock_clock: MockClock)
         session = await server.session()
         first = await session.control.expect(NewProxy)
         assert phase(client) is Phase.WAIT_START
-        await clock.forward(20)
+        await clock.forward(17)
         await synchronised(session)
         assert session.control.data == b""
         await clock.forward(5)

@@ -159,6 +159,10 @@ async def test_the_pool_is_clamped(wanted: int, most: int, asked: int) -> None:
             for _ in range(asked):
                 assert isinstance(await peer.control.receive(), ReqWorkConn)
             assert await peer.control.receive() == Pong()
+            for _ in range(asked + 10):
+                await peer.work()
+            await until(lambda: len(server.controls.running(peer.run_id).work._idle) == asked + 10)  # type: ignore[attr-defined]
+            assert (await started(await peer.work())).error == "work connection pool is full, discarding"
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +14,8 @@ class Door:
         self.lobby = Lobby(limit)
         self.out: list[str] = []
 
-    def enter(self, name: str) -> Guest:
-        return self.lobby.enter(lambda: self.out.append(name))
+    def enter(self, name: str, host: str = "192.0.2.1") -> Guest:
+        return self.lobby.enter(lambda: self.out.append(name), host)
 
 
 def test_the_oldest_makes_room_for_the_newest() -> None:
@@ -52,6 +53,42 @@ def test_leaving_while_being_put_out() -> None:
     guests.append(lobby.enter(lambda: guests[0].leave()))
     guests.append(lobby.enter(lambda: None))
     assert len(lobby) == 1
+
+
+def test_a_flooder_puts_out_himself() -> None:
+    door = Door(5)
+    door.enter("good", "198.51.100.1")
+    for n in range(1000):
+        door.enter(f"bad {n}", "192.0.2.1")
+    assert door.out == [f"bad {n}" for n in range(996)]
+    door.enter("good too", "198.51.100.2")
+    assert door.out[-1] == "bad 996"
+
+
+def test_of_many_who_came_alone_the_oldest_leaves() -> None:
+    door = Door(3)
+    for n in range(5):
+        door.enter(f"{n}", f"192.0.2.{n}")
+    assert door.out == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "alike"),
+    [
+        (("2001:db8::1", "2001:db8::2"), True),
+        (("2001:db8::1", "2001:db8:0:1::1"), False),
+        (("fe80::1%eth0", "fe80::2%eth1"), True),
+        (("192.0.2.1", "192.0.2.2"), False),
+        (("no address", "no:address"), False),
+    ],
+)
+def test_who_is_taken_for_one(hosts: tuple[str, str], alike: bool) -> None:
+    door = Door(3)
+    door.enter("first", "198.51.100.1")
+    for host in hosts:
+        door.enter(host, host)
+    door.enter("newest", "198.51.100.2")
+    assert door.out == [hosts[0] if alike else "first"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -357,6 +357,19 @@ async def test_a_stranger_has_one_try(mock_clock: MockClock) -> None:
             await good_one_works(peers)
 
 
+async def test_after_garbage_there_is_no_login() -> None:
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            stranger = await peers.connect()
+            talk = stranger.open()
+            await talk.send_raw(b"?" * 100)
+            await lines.wait_for("closed: unknown message type")
+            talk = stranger.open()
+            await talk.send(stranger.login())
+            assert await talk.ending() == "reset"
+            assert "client login info" not in lines
+
+
 async def test_a_client_that_is_known_has_many(mock_clock: MockClock) -> None:
     with logged() as lines:
         async with running_server() as server, peers_of(server) as peers:

@@ -29,7 +29,7 @@ _FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7
 _NAME = re.compile(_TOKEN + rb"+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) ([^\x00-\x20\x7f#]++) HTTP/(\d)\.(\d)")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) +([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?[ \t]*")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) +([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*+))?+[ \t]*+")
 _ABSOLUTE = re.compile(rb"(?i:http|https)://([^/?]*)([/?].*)?")
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~\-]+)?\]|[A-Za-z0-9._~%!$&'()*+,;=\-]*)(?::\d{0,5})?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

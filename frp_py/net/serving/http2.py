@@ -28,6 +28,7 @@ from h2.settings import SettingCodes, Settings
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
+from frp_py.net.http.frames import Lengths
 from frp_py.net.http.heads import (
     CHUNKED,
     MAX_HEAD,
@@ -76,7 +77,7 @@ class _Connection:
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
             },
         )
-        self._lengths = _Lengths()
+        self._lengths = Lengths()
         self.error: PeerError | None = None
         self.window_changed = trio.Event()
         self._sending = trio.Lock()
@@ -202,37 +203,6 @@ class _Connection:
             await self._stream.send_eof()
         except (PeerError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-
-
-class _Lengths:
-    """Looks at the lengths of frames. The library does so only when a frame is complete: it would keep up to 16 MiB until then."""
-
-    __slots__ = ("_header", "_left")
-
-    _LARGEST = 16384  # the value of SETTINGS_MAX_FRAME_SIZE that we leave as it is
-
-    def __init__(self) -> None:
-        self._header = b""
-        self._left = 24  # the preface
-
-    def allow(self, data: bytes) -> bool:
-        """Whether all frames that begin in `data` have an allowed length."""
-        pos, end = 0, len(data)
-        while pos < end:
-            if self._left:
-                n = min(self._left, end - pos)
-                self._left -= n
-                pos += n
-                continue
-            missing = data[pos : pos + 9 - len(self._header)]
-            self._header += missing
-            pos += len(missing)
-            if len(self._header) == 9:
-                self._left = int.from_bytes(self._header[:3], "big")
-                self._header = b""
-                if self._left > self._LARGEST:
-                    return False
-        return True
 
 
 class Exchange2(Exchange):

@@ -10,6 +10,9 @@ from frp_py.errors import Refused
 if TYPE_CHECKING:
     from frp_py.protocol.messages import NewProxy
 
+MOST_ROUTES = 1000
+"""Keys that one proxy may have in a table of routes: a message of 10 KiB could ask for a million."""
+
 
 def domains(wish: NewProxy, sub_domain_host: str) -> list[str]:
     """The names that lead to it: its own, then the one below the server's. Raises Refused with the text for the client."""
@@ -24,6 +27,8 @@ def domains(wish: NewProxy, sub_domain_host: str) -> list[str]:
         if "." in wish.subdomain or "*" in wish.subdomain:
             raise Refused("'.' and '*' are not supported in subdomain")
         names.append(f"{wish.subdomain}.{sub_domain_host}")
+    if (routes := len(names) * max(1, len(wish.locations))) > MOST_ROUTES:
+        raise Refused(f"{routes} routes are more than the {MOST_ROUTES} that a proxy may have")
     return names
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.errors import Refused
+from frp_py.errors import FrpError, Refused
 from frp_py.net.engine.datagrams import UserPort, keep_small, udp_socket
 from frp_py.protocol.messages import StartWorkConn
 from frp_py.server.proxies.base import PublicProxy
@@ -74,7 +74,13 @@ class UdpPublic(PublicProxy):
         if users is None:
             work.end.abort()
             return True
-        work.end.feed(memoryview(control.wire.pack(StartWorkConn(self.name))))
+        try:
+            start = control.wire.pack(StartWorkConn(self.name))
+        except FrpError as error:  # the name is too long for it
+            work.end.abort()
+            self.give_up(str(error))
+            return True
+        work.end.feed(memoryview(start))
         if work.is_lost:
             return False
         self._served_at = trio.current_time()

@@ -14,10 +14,14 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    PingReceived,
+    PriorityUpdated,
+    RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
     TrailersReceived,
+    UnknownFrameReceived,
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
@@ -28,6 +32,7 @@ from frp_py.net.engine.ends import Drop
 from frp_py.net.engine.relay import Lingering
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import NOT_IN_TRAILER, chunk
+from frp_py.net.http.frames import Lengths
 from frp_py.net.http.heads import CHUNKED, MAX_HEAD, BadHead, Field, block_of, is_field, request_line, split_target
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.vhost.messages import RequestFields, Response
@@ -40,18 +45,20 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_READ = 64 * 1024
+_READ = 16 * 1024  # bytes at a time: of the smallest frames, these keep us busy for 50 ms
 _BEHIND = 128 * 1024  # bytes waiting for the socket, above which neither responses are passed on nor requests read
-_STREAMS = 250
+_STREAMS = 100  # each may hold the window of a work connection, 256 KiB, for a user who doesn't read
 _WINDOW = 256 * 1024  # of a stream's request body
 _SHARED_WINDOW = 1 << 20
 _RESETS = 200  # streams that a user may open and give up within a second
+_IDLE_FRAMES = 1000  # frames within a second with which he may ask for nothing
+_IDLE = (PingReceived, RemoteSettingsChanged, PriorityUpdated, UnknownFrameReceived)
 
 
 class H2Connection:
     """The connection: sink and owner of its socket's end."""
 
-    __slots__ = ("_core", "_ending", "_has_ended", "_reset_tick", "_resets", "end", "ip", "port", "streams", "vhost")
+    __slots__ = ("_core", "_counted_tick", "_ending", "_has_ended", "_idle", "_lengths", "_resets", "end", "ip", "port", "streams", "vhost")
 
     def __init__(self, vhost: HttpVhost, end: SocketEnd, address: Any, ip: bytes) -> None:
         self.vhost = vhost
@@ -62,7 +69,8 @@ class H2Connection:
         self._core = Core(H2Configuration(client_side=False, header_encoding=None))
         self._has_ended = False
         self._ending = False
-        self._resets = self._reset_tick = 0
+        self._lengths = Lengths()
+        self._resets = self._idle = self._counted_tick = 0
         end.sink = end.owner = self
         vhost.users[self] = None
 
@@ -103,16 +111,26 @@ class H2Connection:
         raise NotImplementedError
 
     def _receive(self, data: bytes) -> None:
+        if not self._lengths.allow(data):
+            self._core.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            self._finish()
+            return
         try:
             events = self._core.receive_data(data)
         except ProtocolError as error:
             log.debug("HTTP/2 user [%s] closed: %s", self.ip.decode(), error)
             self._finish()
             return
+        room = False
         for event in events:
             if self._ending:
                 return
-            self._on_event(event)
+            if isinstance(event, WindowUpdated):
+                room = True
+            else:
+                self._on_event(event)
+        if room:
+            self._pump()  # once, however many there were
         self.flush()
 
     def _on_event(self, event: Event) -> None:
@@ -120,6 +138,9 @@ class H2Connection:
             self.streams[event.stream_id] = stream = H2Stream(self, event.stream_id)
             stream.requested(event.headers, ended=event.stream_ended is not None)
         elif isinstance(event, DataReceived):
+            if not event.flow_controlled_length and event.stream_ended is None:
+                self._count(idle=1)
+                return
             target = self.streams.get(event.stream_id)
             if target is None or target.ended:
                 self.acknowledge(event.stream_id, event.flow_controlled_length)
@@ -132,21 +153,23 @@ class H2Connection:
             if event.stream_id in self.streams:
                 self.streams[event.stream_id].request_ended()
         elif isinstance(event, StreamReset):
-            self._count_reset()
+            self._count(resets=1)
             given_up = self.streams.pop(event.stream_id, None)
             if given_up is not None:
                 given_up.cancel()
-        elif isinstance(event, WindowUpdated):
-            self._pump()
+        elif isinstance(event, _IDLE):
+            self._count(idle=1)
         elif isinstance(event, ConnectionTerminated) and not self.streams:
             self._finish()
 
-    def _count_reset(self) -> None:
-        if self._reset_tick != self.vhost.tick:
-            self._reset_tick = self.vhost.tick
-            self._resets = 0
-        self._resets += 1
-        if self._resets > _RESETS:
+    def _count(self, *, resets: int = 0, idle: int = 0) -> None:
+        """So many more within this second; who goes too far is sent away."""
+        if self._counted_tick != self.vhost.tick:
+            self._counted_tick = self.vhost.tick
+            self._resets = self._idle = 0
+        self._resets += resets
+        self._idle += idle
+        if self._resets > _RESETS or self._idle > _IDLE_FRAMES:
             self._core.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self._finish()
 

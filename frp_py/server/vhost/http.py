@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.log import get_logger
 from frp_py.net.http import pages, rules
 from frp_py.server.groups import Groups
+from frp_py.server.strangers import StrangersLog
 from frp_py.server.vhost import not_found
 from frp_py.server.vhost.backend import IN_HEAD, Backend, Requester
 from frp_py.server.vhost.h1 import UserConnection
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.vhost.h2 import H2Connection
     from frp_py.server.vhost.messages import RequestFields
-
-log = get_logger()
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
@@ -40,6 +38,7 @@ class HttpVhost:
         self.tick = 0
         """A clock that counts seconds."""
         self.clock = pages.Clock()
+        self._log = StrangersLog()
         self.slow_heads = engine.timeouts(_HEAD)
         self.expectations = engine.timeouts(_CONTINUE)
         self.sites: dict[Site, None] = {}
@@ -99,7 +98,7 @@ class HttpVhost:
 
     def warn(self, host: bytes, reason: str) -> None:
         """A request could not be forwarded."""
-        log.warning("do http proxy request [host: %s] error: %s", self.printable(host), reason)
+        self._log.warning("do http proxy request [host: %s] error: %s", self.printable(host), reason)
 
     @staticmethod
     def printable(text: bytes) -> str:

@@ -100,6 +100,7 @@ class RequestFields:
         self.proxy_credentials: tuple[str, str] | None = None
         self.proxy_field = False
         self.keep_alive = is_1_1
+        listed = False
         for name, value in ours:
             match name.lower():
                 case b"content-length":
@@ -109,7 +110,8 @@ class RequestFields:
                 case b"proxy-authorization" if not self.proxy_field:
                     self.proxy_field = True
                     self.proxy_credentials = basic_credentials(value)
-                case b"connection":
+                case b"connection" if not listed:
+                    listed = True  # all such fields are looked at together
                     tokens = heads.tokens_of(ours, b"connection")
                     self.keep_alive = b"close" not in tokens and (is_1_1 or b"keep-alive" in tokens)
                     self.upgrade = rules.upgrade_of(ours) if is_1_1 else b""
