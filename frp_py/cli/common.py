@@ -44,10 +44,10 @@ def warn(config: Config) -> None:
 
 
 def refuse_unsupported(config: Config) -> bool:
-    """Print each key of `config` that asks for what this release can't do; True when there are any."""
-    from frp_py.config import not_yet_supported
+    """Print each key of `config` that has no feature behind it yet, or is a secret without a value; True when there are any."""
+    from frp_py.config.supported import not_yet_supported, unset_secrets
 
-    refused = not_yet_supported(config)
+    refused = not_yet_supported(config) + unset_secrets(config)
     for line in refused:
         print(line, flush=True)
     return bool(refused)

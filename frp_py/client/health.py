@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import trio
 
 from frp_py.errors import FrpError
+from frp_py.net.transports.tcp import cause
 
 if TYPE_CHECKING:
     from trio.abc import Stream
@@ -72,7 +73,9 @@ class Monitor:
                     await probe_tcp(config.local_ip, config.local_port)
         except trio.TooSlowError:
             raise ProbeError(f"no answer within {self._timeout} s") from None
-        except (OSError, trio.BrokenResourceError, ValueError) as error:
+        except OSError as error:
+            raise ProbeError(cause(error)) from None
+        except (trio.BrokenResourceError, ValueError) as error:
             raise ProbeError(str(error)) from None
 
 

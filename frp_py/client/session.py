@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _Opening: TypeAlias = tuple[Holder, Message, Callable[[str], None]]
 
 _MOST_TO_OPEN = 1024  # connections that wait for their turn
+_MOST_IDLE = 8192  # work connections that wait for their user
+_COMPLAINT = 1.0  # s between two lines about work connections that can't be opened
 _NEXT_LOOK = 0.05  # s, when the server has not accepted enough yet
 _START_AGAIN = 10.0  # s between attempts to start a visitor
 _TICK = 3.0  # s between looks at the proxies
@@ -80,7 +82,8 @@ class Session:
         self.nursery: trio.Nursery
         self._alive = trio.CancelScope()  # ends when no good Pong comes for heartbeatTimeout
         self._to_open: deque[_Opening] = deque()  # until the server has accepted earlier ones
-        self._idle: set[WorkStart] = set()  # on connections of their own, which don't end with the session's
+        self._idle: set[WorkStart] = set()  # work connections without a user, those that are being opened too
+        self._quiet_until = 0.0
         self._end_reason = ""
         if link is not None:
             link.half_close = self.half_close
@@ -129,7 +132,8 @@ class Session:
             self.visitors.clear()
         finally:
             for work in list(self._idle):
-                work.end.close()
+                if (end := getattr(work, "end", None)) is not None:
+                    end.close()
             self._idle.clear()
             self._logged_in.stream.close()
             if self._link is not None:
@@ -271,9 +275,12 @@ class Session:
             self._proxy_refused(proxy, answer.error)
         else:
             proxy.remote_address = answer.remote_addr
-            proxy.prepare(lambda error: self._proxy_prepared(proxy, error))
+            if not proxy.is_preparing:
+                proxy.is_preparing = True
+                proxy.prepare(lambda error: self._proxy_prepared(proxy, error))
 
     def _proxy_prepared(self, proxy: LocalSide, error: str) -> None:
+        proxy.is_preparing = False
         if proxy.phase is not Phase.WAIT_START:
             return
         if error:
@@ -293,10 +300,19 @@ class Session:
     # work connections
 
     def _open_work_connection(self) -> None:
-        self.open_connection(WorkStart(self), self._work_greeting(), self._work_not_opened)
+        work = WorkStart(self)
+        if len(self._idle) >= _MOST_IDLE:
+            self._work_not_opened(work, "too many wait for their user")
+        else:
+            self._idle.add(work)
+            self.open_connection(work, self._work_greeting(), lambda reason: self._work_not_opened(work, reason))
 
-    def _work_not_opened(self, reason: str) -> None:
-        self.log.warning("work connection not opened: %s", reason)
+    def _work_not_opened(self, work: WorkStart, reason: str) -> None:
+        self._idle.discard(work)
+        now = trio.current_time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _COMPLAINT
+            self.log.warning("work connection not opened: %s", reason)
 
     def open_connection(self, holder: Holder, first: Message, failed: Callable[[str], None]) -> None:
         """Open a link connection for `holder`, whose end is set then, and send the `first` message on it. Otherwise call failed(reason)."""
@@ -333,8 +349,6 @@ class Session:
             failed(str(error))
             return
         holder.end = end = socket_end(self.engine, sock, holder, holder)
-        if isinstance(holder, WorkStart):
-            self._idle.add(holder)
         end.feed(memoryview(self._connector.opening() + self.wire.pack(first)))
         end.start()
 
@@ -346,9 +360,10 @@ class Session:
 
     def accept_stream(self, link: MuxLink, session: YamuxSession, stream_id: int) -> MuxEnd | None:
         """A work connection that the server opens itself, if that was agreed."""
-        if not self._direct:
+        if not self._direct or len(self._idle) >= _MOST_IDLE:
             return None
         work = WorkStart(self)
+        self._idle.add(work)
         work.end = end = MuxEnd(session, stream_id, link, work, work)
         return end
 

@@ -61,3 +61,29 @@ def _proxy(proxy: ProxyBase) -> Iterator[str]:
         yield f'plugin.type = "{proxy.plugin.type}"'
     elif proxy.plugin is not None and proxy.type in ("udp", "sudp"):
         yield f'plugin.type = "{proxy.plugin.type}" with type = "{proxy.type}"'
+
+
+_UNSET = "<no value>"
+"""What a template prints for a variable of the environment that isn't set (config.md 1.9)."""
+
+
+def unset_secrets(config: ServerConfig | ClientConfig) -> list[str]:
+    """Return a sentence for each secret that a template has left without a value: everybody could guess it."""
+    secrets = {"auth.token": config.auth.token, "webServer.password": config.web_server.password}
+    if isinstance(config, ClientConfig):
+        for proxy in config.proxies:
+            secrets[f"proxy {proxy.name}: loadBalancer.groupKey"] = proxy.load_balancer.group_key
+            for key in ("secretKey", "httpPassword"):
+                secrets[f"proxy {proxy.name}: {key}"] = getattr(proxy, _ATTRIBUTES[key], "")
+            for key in ("httpPassword", "password"):
+                secrets[f"proxy {proxy.name}: plugin.{key}"] = getattr(proxy.plugin, _ATTRIBUTES[key], "")
+        for visitor in config.visitors:
+            secrets[f"visitor {visitor.name}: secretKey"] = visitor.secret_key
+    return [
+        f"{key} contains {_UNSET}: a variable that its template names is not set in the environment"
+        for key, secret in secrets.items()
+        if _UNSET in secret
+    ]
+
+
+_ATTRIBUTES = {"secretKey": "secret_key", "httpPassword": "http_password", "password": "password"}

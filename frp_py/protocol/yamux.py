@@ -38,7 +38,9 @@ BUFFER_SIZE = 256 * 1024
 _SLACK = 8 * 1024  # at the end of the buffer, for control frames only
 _DATA_END = BUFFER_SIZE - _SLACK
 _FLUSH_AT = 64 * 1024  # with this much waiting, ask the driver to send before more is added
-_EXTRA_LIMIT = 1 << 20  # control frames that a peer may make us owe it without reading them
+
+OWED_LIMIT = 1 << 20
+"""Bytes of control frames, beyond what the buffer holds, that a peer may make us owe it without reading them."""
 
 HELD = 8
 """A bit of `Stream.state` for its user: while it is set, `pull` answers BLOCKED (older bytes have to go first)."""
@@ -278,6 +280,7 @@ class Session:
         "gone_away",
         "max_streams",
         "overflowed",
+        "owed_limit",
         "ping_seen",
         "ping_sent",
         "start",
@@ -320,6 +323,7 @@ class Session:
         self.start = self.end = 0
         self.extra = bytearray()
         self.overflowed = False
+        self.owed_limit = OWED_LIMIT
         # where in the received bytes we are
         self._head = b""  # the beginning of a header
         self._left = 0  # payload still to come of the frame we are in
@@ -397,7 +401,7 @@ class Session:
             HEADER.pack_into(view, self.end, word, stream_id, length)
             self.end += HEADER_SIZE
             return
-        if len(self.extra) > _EXTRA_LIMIT:
+        if len(self.extra) > self.owed_limit:
             self.overflowed = True
             return
         self.extra += HEADER.pack(word, stream_id, length)

@@ -29,7 +29,7 @@ from frp_py.server.control import Control
 from frp_py.server.groups import Groups
 from frp_py.server.lobby import Lobby
 from frp_py.server.ports import PortBook
-from frp_py.server.reception import Caller, Reception
+from frp_py.server.reception import STRANGERS_OWED, Caller, Reception
 from frp_py.server.registry import Clients, Controls
 from frp_py.server.strangers import StrangersLog
 from frp_py.server.visitors import receive_visitor
@@ -97,6 +97,8 @@ class Server:
                     self._nursery = nursery
                     self.engine.each_second(self._each_second)
                     nursery.start_soon(self._housekeeping)
+                    if not self.token and self.config.auth.method == "token":
+                        log.warning("auth.token is empty: everybody who reaches the client port may open proxies")
                     log.info("frps started successfully")
                     task_status.started(listening.address)
                     try:
@@ -221,7 +223,11 @@ class Server:
                         sock.recv(1)
                     current = tls_sock = tls.wrap_server(self._tls, sock)
                     scope.deadline = trio.current_time() + _STAGE
-                    await tls.handshake(tls_sock)
+                    try:
+                        await tls.handshake(tls_sock)
+                    except OSError:
+                        await tls.linger(tls_sock)
+                        raise
                 handed_on = True
             if scope.cancelled_caught:
                 log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
@@ -261,6 +267,7 @@ class Server:
                 on_lost=caller.gone,
             )
             caller.close = caller.link.close
+            caller.link.session.owed_limit = STRANGERS_OWED
             self.strangers.add(caller.expire)
             return
         reception = Reception(caller)

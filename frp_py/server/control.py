@@ -101,6 +101,8 @@ class Control:
             reason = self._closed or reason
         except (FrpError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             reason = self._closed or str(error)
+            if self._closed is None:
+                self.log.warning("session ended: %s", reason)
         finally:
             self._give_back(reason)
 
@@ -182,7 +184,6 @@ class Control:
                 self._link.close()
             self.ended.set()
         self.log.info("client exit success")
-        self.log.debug("session ended: %s", reason)
 
     # work connections
 

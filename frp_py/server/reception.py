@@ -13,7 +13,7 @@ from frp_py.net.engine.stream import Holder
 from frp_py.protocol import wire_v2
 from frp_py.protocol.messages import Message
 from frp_py.protocol.wire import WIRES, Wire
-from frp_py.protocol.yamux import BACKLOG, Session
+from frp_py.protocol.yamux import BACKLOG, OWED_LIMIT, Session
 
 if TYPE_CHECKING:
     from frp_py.server.app import Server
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
+STRANGERS_OWED = 16 * 1024
+"""Bytes of control frames that somebody who has not logged in may leave unread."""
 _STRANGERS_STREAMS = 2  # that a link may have waiting before somebody has logged in on it; clients have one
 
 
@@ -55,6 +57,7 @@ class Caller:
             self.guest = None
             if self.link is not None:
                 self.link.log = get_logger(self.address[0])
+                self.link.session.owed_limit = OWED_LIMIT
 
     @property
     def log(self) -> Logger:

@@ -123,6 +123,34 @@ async def test_tcp(nursery: trio.Nursery) -> None:
             await probe_tcp(HOST, closed.getsockname()[1])
 
 
+async def test_a_failure_says_what_the_matter_is() -> None:
+    with socket.socket() as closed:
+        closed.bind((HOST, 0))
+        for kind in ("tcp", "http"):
+            side = Side()
+            side.config = SimpleNamespace(health_check=HealthCheck(type=kind, path="/"), local_ip=HOST, local_port=closed.getsockname()[1])
+            with pytest.raises(ProbeError, match=r"^connect: connection refused$"):
+                await Monitor(cast(LocalSide, side))._probe()
+
+
+class NoNames(trio.abc.HostnameResolver):
+    """Knows none."""
+
+    async def getaddrinfo(self, *args: object, **kwargs: object) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def getnameinfo(self, *args: object, **kwargs: object) -> Any:
+        raise NotImplementedError
+
+
+async def test_a_name_that_does_not_exist() -> None:
+    trio.socket.set_custom_hostname_resolver(NoNames())
+    side = Side()
+    side.config.local_ip = "service.internal"
+    with pytest.raises(ProbeError, match=r"^Name or service not known$"):
+        await Monitor(cast(LocalSide, side))._probe()
+
+
 class Side:
     """Stands for a proxy; what its monitor does is in `seen`."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from frp_py.client import session as session_module
 from frp_py.client.app import Client
 from frp_py.client.phase import Phase
 from frp_py.client.proxies.base import LocalSide
@@ -413,6 +415,59 @@ async def test_a_burst_of_requests() -> None:
             for _ in range(600):
                 await session.work()
             assert "not opened" not in lines
+
+
+@BOTH
+async def test_a_flood_of_requests(mux: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more wait for their user than there is reason for, and who asks for more doesn't fill the log."""
+    monkeypatch.setattr(session_module, "_MOST_IDLE", 20)
+    with logged() as lines:
+        async with frps(mux=mux) as server, running_frpc(server):
+            session = await server.session()
+            await session.control.send(*[ReqWorkConn()] * 1000)
+            works = [await session.work() for _ in range(20)]
+            await lines.wait_for("work connection not opened: too many wait for their user")
+            with trio.move_on_after(0.1):
+                await server.next_talk()
+                raise AssertionError("one too many")
+            assert lines.count("not opened") == 1
+            for work in works[:5]:
+                await work.stream.aclose()
+            with trio.fail_after(5):
+                while True:  # until it knows that they are gone
+                    await session.control.send(ReqWorkConn())
+                    with trio.move_on_after(0.05):
+                        await session.work()
+                        break
+
+
+async def test_streams_that_are_opened_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_MOST_IDLE", 20)
+    with logged():
+        async with frps() as server, running_frpc(server):
+            session = await server.session(features=(DIRECT,))
+            await synchronised(session)
+            talks = [session.open() for _ in range(30)]
+            for talk in talks:
+                await talk.send_raw(b"s")
+            for talk in talks[20:]:
+                assert await talk.ending() == "reset"
+            assert not any(talk.stream.is_lost for talk in talks[:20])
+
+
+async def test_an_answer_that_is_repeated_while_its_proxy_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[Callable[[str], None]] = []
+    monkeypatch.setattr(LocalSide, "prepare", lambda self, done: prepared.append(done))
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, None, [proxy("it", 1)]) as client:
+            session = await server.session()
+            await session.accept("it")
+            await session.control.send(*[NewProxyResp("it", ":1")] * 10)
+            await synchronised(session)
+            assert len(prepared) == 1
+            prepared[0]("")
+            assert phase(client) is Phase.RUNNING
+            assert lines.count("start proxy success") == 1
 
 
 # ends

@@ -805,6 +805,16 @@ def test_the_peer_may_use_any_parity() -> None:
     assert set(b.streams) == {2, 7}
 
 
+def test_a_number_that_the_peer_uses_is_not_taken_again() -> None:
+    """Or its stream would be forgotten, and nobody would tell it that the session is over."""
+    b = Side()
+    b.feed(frame(WINDOW_UPDATE | SYN, 2, 0), frame(WINDOW_UPDATE | SYN, 4, 0))
+    theirs = b.streams[2]
+    assert b.opened().id == 6
+    assert b.opened().id == 8
+    assert b.streams[2] is theirs
+
+
 ENDINGS: dict[str, tuple[bytes, list[str], bool]] = {
     "fin": (frame(WINDOW_UPDATE | FIN, 1), ["finished"], True),
     "fin with data": (frame(DATA | FIN, 1, b"z"), ["finished"], True),
@@ -1072,11 +1082,11 @@ def test_who_asks_and_does_not_read_is_noticed_before_it_costs_much(name: str) -
         side.seen.clear()
         i += 500
         assert i < 200_000
-    assert len(side.extra) <= yamux._EXTRA_LIMIT + 12
+    assert len(side.extra) <= yamux.OWED_LIMIT + 12
     assert not side.streams
     left = sent(side)
     assert len(left) % 12 == 0
-    assert len(left) < yamux._EXTRA_LIMIT + BUFFER_SIZE + 12
+    assert len(left) < yamux.OWED_LIMIT + BUFFER_SIZE + 12
 
 
 def test_who_asks_and_reads_is_served() -> None:

@@ -12,9 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from frp_py.net.engine.link import MuxEnd
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.messages import CloseProxy, Login, NewProxy, NewProxyResp, Ping, Pong, ReqWorkConn, StartWorkConn
+from frp_py.protocol.yamux import INITIAL_WINDOW
+from frp_py.server import control
 from frp_py.server.app import Server
 from tests.support.inside import (
     HOST,
@@ -517,6 +520,7 @@ async def test_what_a_client_sends_against_the_rules_ends_its_session_alone() ->
             await bad.control.send_raw(b"\x00" * 64)
             assert await bad.control.ending() in ("eof", "reset")
             await lines.wait_for("client exit success")
+            assert [line for line in lines.warnings if line.startswith(f"[{bad.run_id}] session ended: ")]
             assert (await good.register("it", remote_port=port)).error == ""
 
 
@@ -553,6 +557,64 @@ async def test_an_answer_that_is_too_long_is_not_sent_and_the_session_goes_on() 
             await peer.control.send(NewProxy(proxy_name=name, remote_port=-1), Ping())
             assert await peer.control.receive() == Pong()
             await lines.wait_for("message not sent: NewProxyResp message of")
+
+
+async def test_a_udp_proxy_whose_name_fits_no_work_connection() -> None:
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            peer = await peers.logged_in(pool_count=0)
+            body = f'{{"proxy_name":"{"<" * 2000}","proxy_type":"udp"}}'.encode()  # each is six bytes in an answer
+            await peer.control.stream.send_all(peer.control._seal(struct.pack(">Bq", ord("p"), len(body)) + body))
+            await until(lambda: server.proxies)
+            work = await peer.work()
+            assert await work.ending() == "reset"
+            await lines.wait_for("no work connection: StartWorkConn message of")
+            await peer.ping()
+            await peer.control.expect(Pong)
+
+
+async def test_faults_are_told_up_to_a_length() -> None:
+    async with running_server() as server, peers_of(server) as peers:
+        peer = await peers.logged_in()
+        answer = await peer.register("it", annotations={f"{n}!": "" for n in range(1000)})
+        assert answer.error.startswith("annotation key 0! is invalid")
+        assert len(answer.error) == 2000
+
+
+async def test_whoever_has_much_to_say_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_TURN", 0)
+    async with running_server() as server, peers_of(server) as peers:
+        peer = await peers.logged_in()
+        turns: list[int] = []
+        inner = server.controls.all()[0]
+        answer = inner._answer_ping
+
+        def counted(message: Ping) -> bool:
+            turns.append(trio.lowlevel.current_statistics().tasks_runnable + ticks)
+            return answer(message)
+
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(inner, "_answer_ping", counted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tick)
+            await peer.control.send(*[Ping()] * 500)
+            for _ in range(500):
+                await peer.control.expect(Pong)
+            nursery.cancel_scope.cancel()
+        assert turns[-1] - turns[0] > 400
+        end = inner._stream.end
+        for _ in range(200):  # megabytes of messages, read at once: the window stays as it is
+            await peer.control.send(*[Ping()] * 2000)
+            await until(lambda: not inner._stream._data)
+        assert isinstance(end, MuxEnd)
+        assert end._window == INITIAL_WINDOW
 
 
 async def test_a_run_id_that_fits_no_answer() -> None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from frp_py.config.server import PortsRange
 from frp_py.errors import Refused
+from frp_py.server import ports as ports_module
 from frp_py.server.ports import PortBook
 
 HOUR = 3600.0
@@ -109,6 +110,15 @@ def test_the_preference_is_no_claim() -> None:
     ports.release(1234, 0)
     assert ports.acquire("b", 1234, bind)[0] == 1234
     assert ports.acquire("a", 0, bind)[0] != 1234
+
+
+def test_names_that_ports_are_remembered_for_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports_module, "_MOST_KEPT", 2)
+    ports = book()
+    for port, name in enumerate(("a", "b", "a", "c", "n" * 1000), 1):
+        ports.acquire(name, port, bind)
+        ports.release(port, 0)
+    assert {name: port for name, (port, _) in ports._reserved.items()} == {"a": 3, "c": 4}
 
 
 def test_a_preferred_port_that_another_program_has_is_not_insisted_on() -> None:

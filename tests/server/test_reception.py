@@ -17,9 +17,10 @@ from trio.testing import MockClock
 from frp_py.log import LineFormatter, get_logger
 from frp_py.protocol import wire_v1, wire_v2
 from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, NewVisitorConnResp, NewWorkConn, Ping, StartWorkConn
+from frp_py.protocol.yamux import OWED_LIMIT
 from frp_py.server.app import Server
 from frp_py.server.lobby import Lobby
-from frp_py.server.reception import Caller, Reception
+from frp_py.server.reception import STRANGERS_OWED, Caller, Reception
 from tests.support.inside import (
     Clock,
     Lines,
@@ -401,6 +402,23 @@ async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock) -> None:
             assert held <= 2 * (wire_v2.MAX_PAYLOAD + 100)
             await clock.forward(11)
             await until(lambda: counts(server) == (0, 0, 0, 0))
+
+
+async def test_what_a_stranger_may_leave_unread() -> None:
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            stranger, good = await peers.connect(), await peers.logged_in()
+            assert stranger.link is not None
+            stranger.link.session.ping()
+            await until(lambda: len(server.callers) == 2)
+            owed = [caller.link.session.owed_limit for caller in server.callers if caller.link is not None]
+            assert sorted(owed) == [STRANGERS_OWED, OWED_LIMIT]
+            stranger.close()
+            rude = await connect(server.config.bind_port)
+            with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+                await rude.send_all(struct.pack(">III", 2 << 16 | 1, 0, 0) * 2_000_000)
+            await lines.wait_for("asks for more answers than it reads")
+            assert (await good.register("it")).error == ""
 
 
 async def test_a_flood_of_strangers_is_bounded_and_stops_nobody() -> None:

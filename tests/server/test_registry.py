@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from frp_py.errors import Refused
 from frp_py.protocol.messages import Login
+from frp_py.server import registry
 from frp_py.server.control import Control
 from frp_py.server.registry import ClientEntry, Clients, Controls
 
@@ -233,6 +234,22 @@ async def test_one_with_an_id_stays_as_offline() -> None:
     back = entry(clients, "u.c")
     assert (back.online, back.run_id, back.disconnected_at) == (True, "other", 0)
     assert (back.first_connected_at, back.last_connected_at) == (10, 30)
+
+
+async def test_of_those_who_left_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MOST_OFFLINE", 2)
+    clients = Clients()
+    here = control("here", 0, client_id="stays")
+    clients.register(here, 1)
+    for number, client_id in enumerate(("a", "b", "a", "c"), 1):
+        clients.register(control("r", number, client_id=client_id), number)
+        clients.unregister(control("r", number, client_id=client_id), number)
+    assert names(clients) == {"stays": True, "a": False, "c": False}
+    clients.register(control("r", 5, client_id="a"), 5)
+    for number, client_id in enumerate(("d", "e"), 6):
+        clients.register(control(client_id, number, client_id=client_id), number)
+        clients.unregister(control(client_id, number, client_id=client_id), number)
+    assert names(clients) == {"stays": True, "a": True, "d": False, "e": False}
 
 
 async def test_an_id_that_is_online_under_another_run_id() -> None:

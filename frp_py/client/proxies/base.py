@@ -54,6 +54,8 @@ class LocalSide:
         limited = transport.bandwidth_limit and transport.bandwidth_limit_mode == "client"
         self.limit = Bucket(transport.bandwidth_limit.bytes_per_second, trio.current_time()) if limited else None
         """What all its users share, when it is the client that limits."""
+        self.is_preparing = False
+        """`prepare` has not called `done` yet."""
         self._plugin: Plugin[Any] | None = None  # once it is ready
 
     def signal(self, signal: Signal) -> None:

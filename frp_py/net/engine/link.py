@@ -28,8 +28,10 @@ _TCP_INFO_RTT = 68  # where the smoothed round-trip time stands in struct tcp_in
 _PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
 _ACK = 75  # s to accept a stream
 _CLOSE = 300  # s to finish a stream that we have closed
+_MOST_CLOSED = 16384  # such streams; beyond them the one closed first has had its time
 _FULL_RECORD = 16000  # bytes; TLS records that carry much have a little over that
 _READ_TURN = 1 << 20  # bytes taken from one link before others get their turn
+_GONE = "connection closed by the other side"
 
 
 class MuxEnd(Stream):
@@ -163,7 +165,10 @@ class MuxEnd(Stream):
         if self.state & self.GONE:
             return
         if self.link.half_close:
-            self.owner = self.sink = self.link.closed[self.id] = Closed(self)
+            closed = self.link.closed
+            self.owner = self.sink = closed[self.id] = Closed(self)
+            if len(closed) > _MOST_CLOSED:
+                next(iter(closed.values())).expire()
         else:
             self.forget()
 
@@ -314,7 +319,7 @@ class MuxLink:
             if self._tls is None:
                 n = self._sock.recv_into(scratch)
                 if n == 0:
-                    self._lose("connection closed by the other side")
+                    self._lose(_GONE)
                     return
                 self.session.receive_data(scratch[:n])
                 self._look_at_overflow()
@@ -334,7 +339,7 @@ class MuxLink:
         except PeerError as error:
             self._violated(error)
         except OSError as error:
-            self._lose(error.strerror or str(error))
+            self._lose(_reason(error))
         except Exception:
             self.log.exception("bug in the handling of a link")
             self._lose("internal error")
@@ -358,7 +363,7 @@ class MuxLink:
             if got:
                 self.engine.soon(self._read)
                 return got, True
-            self._lose("connection closed by the other side")
+            self._lose(_GONE)
             return 0, True
         return got, False
 
@@ -377,7 +382,7 @@ class MuxLink:
             return
         except OSError as error:
             # Not in the midst of whoever had something to say: his streams may be in no state to be told.
-            reason = error.strerror or str(error)
+            reason = _reason(error)
             self._blocked = True
             self.engine.soon(lambda: self._lose(reason))
             return
@@ -438,3 +443,7 @@ class MuxLink:
                 self.session.broken(reason)
             finally:
                 self._on_lost(reason)
+
+
+def _reason(error: OSError) -> str:
+    return _GONE if isinstance(error, ssl.SSLEOFError) else error.strerror or str(error)

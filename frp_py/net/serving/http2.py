@@ -16,11 +16,14 @@ from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    PingReceived,
+    PriorityUpdated,
     RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
     TrailersReceived,
+    UnknownFrameReceived,
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
@@ -51,6 +54,9 @@ log = get_logger()
 
 _STREAMS = 100  # requests at once
 _STREAM_WINDOW, _CONNECTION_WINDOW = 512 * 1024, 1024 * 1024
+_READ = 16 * 1024  # bytes dealt with at a time: of the smallest frames, these keep us busy for 50 ms
+_IDLE_FRAMES = 1000  # frames within a second with which a user may ask for nothing
+_IDLE = (PingReceived, RemoteSettingsChanged, PriorityUpdated, UnknownFrameReceived)
 _FREE_RESETS = 200  # requests that a user may take back beyond those that he let be answered
 
 
@@ -84,6 +90,8 @@ class _Connection:
         self._exchanges: dict[int, Exchange2] = {}
         self._answered = 0
         self._reset = 0
+        self._idle = 0
+        self._idle_since = 0.0
         self._scope: trio.CancelScope
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -106,7 +114,7 @@ class _Connection:
     async def _receive(self, patience: float, nursery: trio.Nursery) -> bool:
         with trio.move_on_after(patience):
             try:
-                data = await self._stream.receive_some()
+                data = await self._stream.receive_some(_READ)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise PeerError(str(error)) from None
             if not data:
@@ -114,8 +122,14 @@ class _Connection:
             if not self._lengths.allow(data):
                 self.h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
                 raise PeerError("HTTP/2: frame too large")
+            if (now := trio.current_time()) >= self._idle_since + 1:
+                self._idle, self._idle_since = 0, now
             for event in self.h2.receive_data(data):
+                self._idle += _asks_for_nothing(event)
                 self._on_event(event, nursery)
+            if self._idle > _IDLE_FRAMES:
+                self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+                raise PeerError("HTTP/2: sends too much that asks for nothing")
             if self._reset > _FREE_RESETS + self._answered:
                 self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 raise PeerError("HTTP/2: takes back too many requests")
@@ -203,6 +217,12 @@ class _Connection:
             await self._stream.send_eof()
         except (PeerError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+
+
+def _asks_for_nothing(event: object) -> bool:
+    if isinstance(event, DataReceived):
+        return not event.flow_controlled_length and event.stream_ended is None
+    return isinstance(event, _IDLE)
 
 
 class Exchange2(Exchange):

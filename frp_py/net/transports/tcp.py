@@ -23,9 +23,9 @@ async def dial(host: str, port: int, *, timeout: float, local_ip: str = "", keep
     except trio.TooSlowError:
         raise FrpError(f"dial tcp {where}: i/o timeout") from None
     except socket.gaierror as error:
-        raise FrpError(f"dial tcp: lookup {host}: {error.strerror or error}") from None
+        raise FrpError(f"dial tcp: lookup {host}: {cause(error)}") from None
     except (OSError, ValueError) as error:
-        raise FrpError(f"dial tcp {where}: {_cause(error)}") from None
+        raise FrpError(f"dial tcp {where}: {cause(error)}") from None
     family, kind, proto = stream.socket.family, stream.socket.type, stream.socket.proto
     sock = socket.socket(family, kind, proto, fileno=stream.socket.detach())
     sock.setblocking(False)
@@ -34,9 +34,11 @@ async def dial(host: str, port: int, *, timeout: float, local_ip: str = "", keep
     return sock
 
 
-def _cause(error: BaseException) -> str:
-    """What went wrong with each address, once."""
-    cause = error.__cause__
-    errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause or error,)
-    texts = [f"connect: {(os.strerror(e.errno) if e.errno else str(e)).lower()}" if isinstance(e, OSError) else str(e) for e in errors]
+def cause(error: BaseException) -> str:
+    """Why trio.open_tcp_stream failed: what went wrong with each address, once."""
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    below = error.__cause__
+    errors = below.exceptions if isinstance(below, BaseExceptionGroup) else (below or error,)
+    texts = [f"connect: {os.strerror(e.errno).lower()}" if isinstance(e, OSError) and e.errno else str(e) for e in errors]
     return "; ".join(dict.fromkeys(texts))

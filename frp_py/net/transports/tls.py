@@ -18,6 +18,9 @@ from frp_py.net.transports import made_certificate
 if TYPE_CHECKING:
     from frp_py.config.common import TlsFiles
 
+_LINGER = 1.0  # s
+_LINGER_BYTES = 1 << 20
+
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
     """For the client port: the configured certificate or one made now; with a trusted CA, client certificates are demanded.
@@ -155,10 +158,25 @@ async def handshake(sock: ssl.SSLSocket) -> None:
             return
 
 
+async def linger(sock: ssl.SSLSocket) -> None:
+    """After a handshake that failed: wait a moment for the peer to end, so that it reads our alert instead of a reset."""
+    with trio.move_on_after(_LINGER), contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_WR)
+        left = _LINGER_BYTES
+        while left > 0:
+            await trio.lowlevel.wait_readable(sock)
+            received = len(socket.socket.recv(sock, 65536))
+            if not received:
+                return
+            left -= received
+
+
 def reason(error: OSError) -> str:
     """Why TLS failed, for people."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"failed to verify certificate: {error.verify_message}"
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        return "connection closed by the other side"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
     return (error.strerror or str(error) or type(error).__name__).lower()

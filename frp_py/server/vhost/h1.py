@@ -47,6 +47,7 @@ class UserConnection:
         "_method",
         "_request",
         "_running",
+        "_sent_then",
         "_started",
         "_timed",
         "_unread",
@@ -75,6 +76,7 @@ class UserConnection:
         self.site: Site | None = None
         self._data = bytearray()  # the beginning of a head, or what came while it is not its turn
         self._has_ended = False
+        self._sent_then = 0
         self._fresh = True  # nothing was asked yet
         self._running = False
         self._request: RequestFields | None = None
@@ -496,6 +498,8 @@ class UserConnection:
     def _leave(self) -> None:
         self.state = OVER
         self.vhost.users.pop(self, None)
+        if self._has_ended:
+            self.vhost.finished.discard(self.fade)
         if self._timed:
             self._timed = False
             self.vhost.slow_heads.discard(self.expire)
@@ -526,6 +530,18 @@ class UserConnection:
             self.abort()
         elif self.state == OVER and not self.end.kept:
             self.end.close()
+        else:
+            self._sent_then = self.end.sent_total
+            self.vhost.finished.add(self.fade)
+
+    def fade(self) -> None:
+        """He has sent nothing for a while: unless he gets something, nobody knows whether he is still there."""
+        sent = self.end.sent_total
+        if sent == self._sent_then:
+            self.abort()
+        else:
+            self._sent_then = sent
+            self.vhost.finished.add(self.fade)
 
     def broke(self, end: End, reason: str) -> None:
         """The user is gone."""

@@ -58,7 +58,21 @@ _IDLE = (PingReceived, RemoteSettingsChanged, PriorityUpdated, UnknownFrameRecei
 class H2Connection:
     """The connection: sink and owner of its socket's end."""
 
-    __slots__ = ("_core", "_counted_tick", "_ending", "_has_ended", "_idle", "_lengths", "_resets", "end", "ip", "port", "streams", "vhost")
+    __slots__ = (
+        "_core",
+        "_counted_tick",
+        "_ending",
+        "_has_ended",
+        "_idle",
+        "_lengths",
+        "_resets",
+        "_sent_then",
+        "end",
+        "ip",
+        "port",
+        "streams",
+        "vhost",
+    )
 
     def __init__(self, vhost: HttpVhost, end: SocketEnd, address: Any, ip: bytes) -> None:
         self.vhost = vhost
@@ -69,6 +83,7 @@ class H2Connection:
         self._core = Core(H2Configuration(client_side=False, header_encoding=None))
         self._has_ended = False
         self._ending = False
+        self._sent_then = 0
         self._lengths = Lengths()
         self._resets = self._idle = self._counted_tick = 0
         end.sink = end.owner = self
@@ -87,7 +102,9 @@ class H2Connection:
         )
         core.initiate_connection()
         core.increment_flow_control_window(_SHARED_WINDOW - 65535)
-        self._receive(data)
+        for at in range(0, len(data), _READ):
+            if not self._ending:
+                self._receive(data[at : at + _READ])
 
     # as the sink of its end
 
@@ -248,6 +265,7 @@ class H2Connection:
     def _leave(self) -> None:
         self._ending = True
         self.vhost.users.pop(self, None)
+        self.vhost.finished.discard(self.fade)
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.cancel()
@@ -268,8 +286,20 @@ class H2Connection:
         for stream in [stream for stream in self.streams.values() if not stream.ended]:
             self.streams.pop(stream.id, None)
             stream.cancel()
-        if not self.streams:
+        if self.streams:
+            self._sent_then = self.end.sent_total
+            self.vhost.finished.add(self.fade)
+        else:
             self._finish()
+
+    def fade(self) -> None:
+        """As UserConnection.fade."""
+        sent = self.end.sent_total
+        if sent == self._sent_then:
+            self.abort()
+        else:
+            self._sent_then = sent
+            self.vhost.finished.add(self.fade)
 
     def broke(self, end: End, reason: str) -> None:
         """The user is gone."""

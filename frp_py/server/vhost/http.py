@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from frp_py.server.vhost.messages import RequestFields
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
+_FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
 
@@ -43,6 +44,8 @@ class HttpVhost:
         self.expectations = engine.timeouts(_CONTINUE)
         self.sites: dict[Site, None] = {}
         self._response_timeout = config.vhost_http_timeout if config.vhost_http_timeout > 0 else 60
+        self.finished = engine.timeouts(self._response_timeout + _FINISHED)
+        """Users who send nothing more; most of them have gone, which shows only when something is sent to them."""
         self._page_path = config.custom_404_page
         engine.each_second(self._each_second)
 

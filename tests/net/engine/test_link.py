@@ -12,6 +12,7 @@ import trio
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
+from frp_py.net.engine import link as link_module
 from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
@@ -208,6 +209,19 @@ async def test_a_closed_stream_has_its_time_from_when_it_was_closed() -> None:
         assert not half.link.closed
         words = [(await half.hear())[:2] for _ in range(8)]
         assert words[3:] == [(WINDOW_UPDATE | FIN, n) for n in (1, 3, 5)] + [(WINDOW_UPDATE | RST, n) for n in (1, 5)]
+        half.link.close()
+        half.peer.close()
+
+
+async def test_closed_streams_that_a_peer_never_finishes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "_MOST_CLOSED", 2)
+    async with running_engine() as engine:
+        half = Half(engine)
+        half.link.half_close = True
+        ends = [half.open()[0] for _ in range(4)]
+        for end in ends:
+            end.close()
+        assert set(half.link.closed) == set(half.link.session.streams) == {5, 7}
         half.link.close()
         half.peer.close()
 
@@ -426,6 +440,20 @@ async def test_a_peer_that_is_gone_is_noticed_by_reading_and_by_writing(pair: Pa
             end.feed(memoryview(b"x"))
             await until(lambda half=half: half.lost)  # type: ignore[misc]
             assert len(half.lost) == len([e for e in heard.events if e.startswith("broke")]) == 1
+
+
+async def test_a_peer_that_is_found_gone_by_writing_tls_is_called_that() -> None:
+    async with running_engine() as engine:
+        half = Half(engine, tls_pair)
+
+        def send(data: memoryview) -> int:
+            raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol (_ssl.c:1)")
+
+        half.link._send = send
+        half.open()[0].feed(memoryview(b"x"))
+        half.link.flush()
+        await until(lambda: half.lost)
+        assert half.lost == ["connection closed by the other side"]
 
 
 async def test_a_full_socket_holds_only_a_buffer_and_goes_on_in_order() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import httptools
 import pytest
 from hypothesis import given, settings
@@ -274,6 +276,13 @@ def test_status_lines() -> None:
     ):
         with pytest.raises(BadHead):
             heads.status_line(bad)
+
+
+def test_a_status_line_of_blanks_takes_no_longer_than_its_length() -> None:
+    started = time.process_time()
+    with pytest.raises(BadHead):
+        heads.status_line(b"HTTP/1.1 200 " + b" " * 60_000 + b"\x01")
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

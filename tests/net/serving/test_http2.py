@@ -226,6 +226,31 @@ async def test_who_takes_back_too_many_is_sent_away() -> None:
         assert calls <= 1000
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["000000 04 00 00000000", "000008 06 00 00000000 0000000000000000", "000005 02 00 00000001 0000000000", "000000 77 00 00000000"],
+    ids=["settings", "ping", "priority", "unknown"],
+)
+async def test_who_keeps_us_busy_with_nothing_is_sent_away(asked: str) -> None:
+    async with serving(serve, say_back) as it:
+        user = User(it)
+        await user.flush()
+        await it.user.send(bytes.fromhex(asked) * 3000)
+        await it.over.wait()
+        assert "asks for nothing" in str(it.error)
+
+
+async def test_a_request_may_end_with_an_empty_frame() -> None:
+    async with serving(serve, say_back) as it:
+        user = User(it)
+        for _ in range(1010):
+            stream_id = user.h2.get_next_available_stream_id()
+            user.h2.send_headers(stream_id, POST)
+            user.h2.send_data(stream_id, b"", end_stream=True)
+            await user.flush()
+            assert (await user.answer(stream_id))[0] == 200
+
+
 async def test_a_handler_that_fails_costs_one_request() -> None:
     async def handle(exchange: Exchange) -> None:
         if exchange.target == b"/short":

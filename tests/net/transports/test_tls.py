@@ -182,3 +182,5 @@ def test_where_there_are_no_files_in_memory_the_key_is_the_users_alone(monkeypat
 def test_reasons_are_for_people() -> None:
     assert tls.reason(ConnectionResetError(104, "Connection reset by peer")) == "connection reset by peer"
     assert tls.reason(OSError()) == "oserror"
+    for gone in (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        assert tls.reason(gone(8, "EOF occurred in violation of protocol (_ssl.c:1)")) == "connection closed by the other side"

@@ -41,3 +41,12 @@ def test_the_remote_address() -> None:
     assert remote_address(["a", "b"], 8443) == "a:8443,b:8443"
     assert remote_address(["a", "b"], 443) == remote_address(["a", "b"], 80) == "a,b"
     assert remote_address([], 80) == ""
+
+
+def test_the_routes_of_a_proxy_are_bounded() -> None:
+    names = tuple(f"{n}.example" for n in range(100))
+    assert len(domains(NewProxy("p", custom_domains=names, locations=("/",) * 10), "")) == 100
+    with pytest.raises(Refused, match="1100 routes are more than the 1000"):
+        domains(NewProxy("p", custom_domains=names, locations=("/",) * 11), "")
+    with pytest.raises(Refused, match="1001 routes"):
+        domains(NewProxy("p", custom_domains=("a",) * 1000, subdomain="s"), "sub.example")

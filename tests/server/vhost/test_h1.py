@@ -24,6 +24,7 @@ from frp_py.server.vhost.http import HttpVhost
 from frp_py.server.vhost.sites import Site
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+H2_GET = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0" + b"\0\0\x0b\1\5\0\0\0\1\x82\x84\x86\1\6a.test"
 OK = b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -199,6 +200,27 @@ async def test_a_user_who_has_closed_may_only_have_closed_his_half(autojump_cloc
         waiter.give_up("timeout trying to get work connection")
         await trio.sleep(1)
         assert not it.vhost.users
+
+
+@pytest.mark.parametrize("opening", [GET, H2_GET], ids=["h1", "h2"])
+async def test_a_user_who_has_closed_is_not_kept_for_ever(opening: bytes, autojump_clock: MockClock) -> None:
+    """He may have gone, which shows only when something is sent to him: a service that has begun an endless answer may never do so."""
+    async with setting() as it:
+        user = it.user()
+        user.sendall(opening)
+        await trio.sleep(0.1)
+        [service] = it.client.services
+        await requested(service)
+        user.shutdown(socket.SHUT_WR)
+        service.sendall(b"HTTP/1.1 200 OK\r\nDate: x\r\n\r\n")
+        for _ in range(3):
+            await trio.sleep(100)
+            service.sendall(b"event")
+        await trio.sleep(100)
+        assert it.proxy.connections == 1
+        await trio.sleep(150)
+        assert (it.proxy.connections, it.vhost.users, it.vhost.active, len(it.vhost.finished)) == (0, {}, {}, 0)
+        assert user.recv(1 << 16).count(b"event") == 3
 
 
 async def test_no_work_connection_is_answered_by_the_page(autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +91,21 @@ def test_what_the_user_gets() -> None:
     assert endless.lines_for(PLAIN, with_body=False, is_1_1=True) == b"HTTP/1.1 200 OK\r\n"
     no_content = Response(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
     assert no_content.lines_for(PLAIN, with_body=False, is_1_1=True) == b"HTTP/1.1 204 No Content\r\n"
+
+
+def test_fields_that_list_others_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or 250 of them with 100 tokens each would take seconds."""
+    looks: list[bytes] = []
+    tokens_of = heads.tokens_of
+
+    def counted(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+        looks.append(name)
+        return tokens_of(fields, name)
+
+    monkeypatch.setattr(heads, "tokens_of", counted)
+    request = RequestFields([(b"Host", b"a"), (b"Connection", b"x, close"), *[(b"Connection", b"a, b")] * 250], is_1_1=True)
+    assert not request.keep_alive
+    assert len(looks) < 5
 
 
 def test_a_cache_is_bounded() -> None:
