@@ -232,7 +232,7 @@ class UserConnection:
         proxied = authority is not None
         site = self.vhost.find(request, host, path, proxied=proxied)
         if site is None:
-            self._not_found(f"no route found: {self.vhost.printable(host)} {self.vhost.printable(path)}")
+            self._not_found(f"no route found: {self.vhost.printable(host)} {self.vhost.printable(path.partition(b'?')[0])}")
         elif not site.rules.admit(request.proxy_credentials if proxied else request.credentials):
             self._answer(*pages.unauthorized(proxy=proxied))
         else:

@@ -382,7 +382,7 @@ class H2Stream:
             self._answer(400, [pages.TEXT], b"400 Bad Request: %b\n" % str(error).encode())
             return
         if site is None:
-            self.failed(404, f"no route found: {vhost.printable(host)} {vhost.printable(path)}")
+            self.failed(404, f"no route found: {vhost.printable(host)} {vhost.printable(path.partition(b'?')[0])}")
         elif not site.rules.admit(request.credentials):
             self._answer(*pages.unauthorized(proxy=False))
         else:
