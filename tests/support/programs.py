@@ -47,7 +47,10 @@ def free_port() -> int:
         lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
         for _ in range(200):
             port = random.randrange(10_000, lowest)
-            with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            # bound only, never listening: a listener that was closed may keep its port for a while
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
                 return port
     with socket.create_server((HOST, 0)) as server:
         return int(server.getsockname()[1])
