@@ -31,6 +31,10 @@ _BUG_MARKS = ("Traceback", "bug in", "ended by a bug", "Exception ignored")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+_ports = random.SystemRandom()
+"""Not the module's generator: hypothesis seeds that, and runs side by side would choose the same ports."""
+
+
 def need(program: str) -> str:
     """The path of a program of the system; without it the test is skipped, or fails in CI."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
@@ -46,7 +50,7 @@ def free_port() -> int:
     with contextlib.suppress(OSError):
         lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
         for _ in range(200):
-            port = random.randrange(10_000, lowest)
+            port = _ports.randrange(10_000, lowest)
             # bound only, never listening: a listener that was closed may keep its port for a while
             with contextlib.suppress(OSError), socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
