@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -66,9 +67,14 @@ def services() -> Any:
 
 
 def free_udp_port(host: str = HOST) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
+    while True:
+        port = free_port()  # outside the range of which users get their own
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        ):
+            sock.bind((host, port))
+            return port
 
 
 def udp_proxy(name: str, local_port: int, remote_port: int, extra: str = "") -> str:
