@@ -37,8 +37,8 @@ from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
-    from frp_py.net.engine.datagrams import Translator
     from frp_py.net.engine.relay import Relay
+    from frp_py.net.engine.translator import Translator
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.proxies.tcp import TcpGroup
     from frp_py.server.vhost.http import HttpVhost

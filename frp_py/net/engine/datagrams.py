@@ -33,7 +33,7 @@ _PING = 30  # s
 _COMPLAINT = 10  # s between two log lines about the same trouble
 _NEAR = 0.01  # s; with this round-trip time the least window carries 26 MB/s
 _IDLE = 30  # s without traffic, and a local socket is closed
-_KNOWN = 8192  # users whose addresses are kept ready
+KNOWN = 8192  # users whose addresses are kept ready
 _RUN = 4 if sys.platform == "linux" else 1 << 30  # datagrams of one size for one target, which go in one call
 _RUN_MOST = 64  # that the system takes
 _RUN_BYTES = 65000
@@ -292,7 +292,7 @@ class UserPort:
 
     def _tail(self, address: Any) -> bytes:
         """For a user who is new, or hasn't been heard of for a minute."""
-        if len(self._tails) >= _KNOWN:
+        if len(self._tails) >= KNOWN:
             self._tails.clear()
         host = address[0]
         if len(address) == 4 and address[3]:
@@ -328,7 +328,7 @@ class UserPort:
 
     def _meet(self, user: UDPAddress, tail: bytes) -> Any:
         """The socket address for a user that the other side names; None if it can't be sent to."""
-        if len(self._addresses) >= _KNOWN:
+        if len(self._addresses) >= KNOWN:
             self._addresses.clear()
         address = socket_address(user, v6=self._is_v6)
         if address is not None:
@@ -567,69 +567,8 @@ class LocalSocket:
         self._owner.engine.bury(self._sock, self._fd)
 
 
-class Translator:
-    """Joins packet streams of different wire versions (wire.md 8.3): `visitor` and `work`, with the names of their wires.
-
-    `on_done(self)` is called once, when both are closed. Pings go from `work` to `visitor` only.
-    """
-
-    __slots__ = ("_on_done", "_visitor", "_work", "received", "sent")
-
-    def __init__(
-        self, engine: Engine, visitor: End, visitor_wire: str, work: End, work_wire: str, on_done: Callable[[Translator], None]
-    ) -> None:
-        self.received = 0
-        """Bytes in datagrams of users."""
-        self.sent = 0
-        """Bytes in datagrams for users."""
-        self._on_done: Callable[[Translator], None] | None = on_done
-        known: dict[bytes, bytes] = {}
-
-        def meet(user: UDPAddress, tail: bytes) -> bytes:
-            if len(known) >= _KNOWN:
-                known.clear()
-            known[tail] = tail
-            return tail
-
-        def from_visitor(packets: list[tuple[bytes, bytes]]) -> None:
-            pack = PACK[work_wire]
-            self.received += sum(len(content) for _, content in packets)
-            self._pass_on(self._work, [pack(content, tail) for tail, content in packets])
-
-        def from_work(packets: list[tuple[bytes, bytes]]) -> None:
-            pack = PACK[visitor_wire]
-            self.sent += sum(len(content) for _, content in packets)
-            self._pass_on(self._visitor, [pack(content, tail) for tail, content in packets])
-
-        def other_from_visitor(message: Message) -> None:
-            _only_ping(message)
-
-        def other_from_work(message: Message) -> None:
-            _only_ping(message)
-            self._pass_on(self._visitor, [PING[visitor_wire]])
-
-        visitors = PacketReader(visitor_wire, known, meet, other_from_visitor)
-        works = PacketReader(work_wire, known, meet, other_from_work)
-        self._visitor = PacketStream(engine, visitor, visitors, from_visitor, self._lost)
-        self._work = PacketStream(engine, work, works, from_work, self._lost)
-
-    def _pass_on(self, stream: PacketStream, frames: list[bytes]) -> None:
-        if not stream.is_full:
-            stream.send(b"".join(frames))
-
-    def abort(self) -> None:
-        """End both."""
-        self._lost("")
-
-    def _lost(self, reason: str) -> None:
-        self._visitor.close()
-        self._work.close()
-        on_done, self._on_done = self._on_done, None
-        if on_done is not None:
-            on_done(self)
-
-
-def _only_ping(message: Message) -> None:
+def only_ping(message: Message) -> None:
+    """Nothing else may come between the packets of a stream. Raises PeerError."""
     if not isinstance(message, Ping):
         raise PeerError(f"{type(message).__name__} in a packet stream")
 

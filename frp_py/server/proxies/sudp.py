@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from frp_py.net.engine.datagrams import Translator, keep_small
+from frp_py.net.engine.datagrams import keep_small
+from frp_py.net.engine.translator import Translator
 from frp_py.server.visitors import SecretProxy, Visitor
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from frp_py.net.engine import datagrams
 from frp_py.net.engine.datagrams import (
     LocalSockets,
     PacketStream,
-    Translator,
     UserPort,
     keep_small,
     run_at,
@@ -25,6 +24,7 @@ from frp_py.net.engine.datagrams import (
 from frp_py.net.engine.link import MuxLink
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import Holder
+from frp_py.net.engine.translator import Translator
 from frp_py.protocol.datagrams import PACK, PING, tail_of
 from frp_py.protocol.messages import NewProxy, UDPAddress, UDPPacket
 from frp_py.protocol.wire import WIRES
@@ -276,7 +276,7 @@ def test_the_end_of_a_stream_is_told_once(port: Port) -> None:
 
 
 def test_what_is_remembered_of_users_is_bounded_and_forgotten(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "_KNOWN", 5)
+    monkeypatch.setattr(datagrams, "KNOWN", 5)
     end = FakeEnd()
     port.port.attach(end)
     for _ in range(12):
