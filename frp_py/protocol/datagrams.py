@@ -73,7 +73,7 @@ class PacketReader(Generic[T]):
     Other messages than UDPPacket go to `other`.
     """
 
-    __slots__ = ("_known", "_layout", "_meet", "_other", "_rest", "_take")
+    __slots__ = ("_due", "_known", "_layout", "_meet", "_other", "_rest", "_take")
 
     def __init__(
         self,
@@ -87,7 +87,8 @@ class PacketReader(Generic[T]):
         self._other = other
         self._layout = _LAYOUT[wire]
         self._take = WIRES[wire].take_message
-        self._rest = b""  # the beginning of a frame, at most one
+        self._rest = bytearray()  # the beginning of a frame, at most one
+        self._due = 0  # bytes of it, once that is known
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> list[tuple[T, bytes]]:
         """The datagrams completed by `data`. Raises PeerError; the stream can't be read on then."""
@@ -96,7 +97,11 @@ class PacketReader(Generic[T]):
         body_at = length_at + 2
         content_at = body_at + len(suffix)
         look_up = self._known.get
-        buffer = self._rest + data if self._rest else bytes(data)
+        rest = self._rest
+        if len(rest) + len(data) < self._due:
+            rest += data  # which is not looked at a byte at a time
+            return []
+        buffer = b"".join((rest, data)) if rest else bytes(data)
         packets: list[tuple[T, bytes]] = []
         pos, end = 0, len(buffer)
         while pos < end:
@@ -127,7 +132,8 @@ class PacketReader(Generic[T]):
                     target = self._meet(message.user_address, tail)
                 if target is not None:
                     packets.append((target, message.content))
-        self._rest = buffer[pos:]
+        self._rest = rest = bytearray(buffer[pos:])
+        self._due = body_at + int.from_bytes(rest[body_at - 4 : body_at], "big") if len(rest) >= body_at else 0
         return packets
 
 

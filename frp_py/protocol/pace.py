@@ -28,3 +28,18 @@ class Bucket:
         self._tokens = tokens
         self._then = now
         return -tokens / self._rate if tokens < 0 else 0.0
+
+
+class Both:
+    """Two buckets that the same bytes are taken from: the slower one decides."""
+
+    __slots__ = ("_a", "_b", "slice_size")
+
+    def __init__(self, a: Bucket, b: Bucket) -> None:
+        self._a = a
+        self._b = b
+        self.slice_size = min(a.slice_size, b.slice_size)
+
+    def take(self, size: int, now: float) -> float:
+        """Takes `size` tokens from each; seconds to wait before moving more."""
+        return max(self._a.take(size, now), self._b.take(size, now))

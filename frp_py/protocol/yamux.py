@@ -479,7 +479,7 @@ class Session:
         while end - pos >= HEADER_SIZE:
             word, stream_id, length = _unpack_from(data, pos)
             pos += HEADER_SIZE
-            if word == 0 and (stream := streams.get(stream_id)) is not None and length <= stream.recv_window and not stream.state & 1:
+            if word == 0 and (stream := streams.get(stream_id)) is not None and 0 < length <= stream.recv_window and not stream.state & 1:
                 # plain data, nearly every frame
                 stream.recv_window -= length
                 n = end - pos

@@ -214,3 +214,36 @@ def test_other_messages_are_told(wire: str) -> None:
 def test_a_user_whom_nobody_can_reach_is_dropped() -> None:
     reader: PacketReader[str] = PacketReader("v1", {}, lambda user, tail: None)
     assert reader.receive_data(PACK["v1"](b"x", tail_of(USER)) * 2) == []
+
+
+@BOTH
+def test_a_frame_in_small_pieces_is_not_read_again_with_each(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    take = WIRES[wire].take_message
+
+    def counting(buffer: bytes, start: int = 0) -> Any:
+        nonlocal looked
+        looked += 1
+        return take(buffer, start)
+
+    reading = Reading(wire)
+    monkeypatch.setattr(reading._reader, "_take", counting)
+    content = bytes(7000)
+    data = (PING[wire] + PACK[wire](content, tail_of(USER))) * 3
+    got = []
+    for i in range(len(data)):
+        got += reading.feed(data[i : i + 1])
+    assert got == [(USER, content)] * 3
+    assert reading.other == [Ping()] * 3
+    assert looked < 120
+
+
+def test_a_frame_of_the_greatest_length() -> None:
+    reading = Reading("v2")
+    packet = UDPPacket(content=bytes(48900), user_address=USER)
+    body = wire_v2.pack(packet)
+    filled = body[:-1] + b" " * (8 + wire_v2.MAX_PAYLOAD - len(body)) + b"}"
+    frame = filled[:4] + wire_v2.MAX_PAYLOAD.to_bytes(4, "big") + filled[8:]
+    assert reading.feed(frame[:50000]) == []
+    assert reading.feed(frame[50000:65541]) == []
+    assert reading.feed(frame[65541:] + PACK["v2"](b"x", tail_of(USER))) == [(USER, packet.content), (USER, b"x")]

@@ -880,6 +880,15 @@ def test_after_our_fin_data_is_still_taken_and_credited() -> None:
     assert not b.streams
 
 
+def test_a_frame_with_nothing_in_it_is_nothing_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    side, sizes = Side(), []
+    side.feed(frame(DATA | SYN, 1, b""))
+    monkeypatch.setattr(Heard, "received", lambda stream, data: sizes.append(len(data)))
+    side.feed(frame(DATA, 1, b""), frame(DATA, 1, b"hello"), *[frame(DATA, 1, b"")] * 3, frame(DATA | FIN, 1, b""))
+    assert sizes == [5]
+    assert side.seen[1].events == ["finished"]
+
+
 def test_frames_for_unknown_streams_are_skipped() -> None:
     a = Side(client=True)
     a.feed(
