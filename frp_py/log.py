@@ -20,7 +20,8 @@ import stat
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 TRACE = 5
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 _LEVELS = {"trace": TRACE, "debug": DEBUG, "info": INFO, "warn": WARNING, "error": ERROR}
+_NAMES = {number: name for name, number in _LEVELS.items()}
 _LETTERS = {TRACE: "T", DEBUG: "D", INFO: "I", WARNING: "W", ERROR: "E"}
 _COLOURS = {DEBUG: "\x1b[1;36m", INFO: "\x1b[1;34m", WARNING: "\x1b[1;33m", ERROR: "\x1b[1;31m"}
 
@@ -35,6 +37,8 @@ _STALL = 100
 """Milliseconds that a reader of standard output may keep us waiting, once; then lines are dropped until it reads again."""
 _REOPEN_AFTER = 10.0
 """Seconds between two tries to open a log file that can't be opened."""
+_LONGEST = 4096
+"""Characters of a line that is remembered."""
 _PIPE_BUF = 4096
 """Bytes that a pipe takes without blocking when poll() says it is writable."""
 
@@ -323,6 +327,56 @@ def _midnight_before(now: float) -> float:
 def _next_midnight(now: float) -> float:
     day = time.localtime(now)
     return time.mktime((day.tm_year, day.tm_mon, day.tm_mday + 1, 0, 0, 0, 0, 0, -1))
+
+
+class Line(NamedTuple):
+    """A line that was logged."""
+
+    id: int
+    """Grows with each line."""
+    time: float
+    """Unix time."""
+    level: str
+    """`trace`, `debug`, `info`, `warn` or `error`."""
+    text: str
+    """Prefixes and message, and the traceback if there is one; printable."""
+
+
+class Recent(logging.Handler):
+    """Remembers the last lines, while it is switched on."""
+
+    def __init__(self, most: int = 1000) -> None:
+        super().__init__()
+        self._lines: deque[Line] = deque(maxlen=most)
+        self._last_id = 0
+
+    def switch(self, *, on: bool) -> None:
+        """Begin or end to listen."""
+        (_stdlib.addHandler if on else _stdlib.removeHandler)(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a line, or the beginning of a very long one."""
+        text = printable(record.getMessage()[:_LONGEST])
+        if record.exc_info and record.exc_info[1] is not None:
+            trace = "".join(traceback.format_exception(record.exc_info[1]))[:_LONGEST]
+            text += "".join(f"\n  {printable(part)}" for part in trace.rstrip("\n").split("\n"))
+        self._last_id += 1
+        self._lines.append(Line(self._last_id, record.created, _NAMES.get(record.levelno) or "error", text))
+
+    @property
+    def last_id(self) -> int:
+        """Of the newest line."""
+        return self._last_id
+
+    def after(self, line_id: int = 0, level: str = "trace") -> list[Line]:
+        """The lines that came after the one with this id and have at least this level, oldest first.
+
+        An id that there has not been yet is from before a restart of the program: everything came after it.
+        """
+        if line_id == self._last_id:
+            return []
+        lowest, line_id = _LEVELS.get(level, TRACE), line_id if line_id < self._last_id else 0
+        return [line for line in list(self._lines) if line.id > line_id and _LEVELS[line.level] >= lowest]
 
 
 _output: _Output | None = None

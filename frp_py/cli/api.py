@@ -1,4 +1,7 @@
-"""`frpc reload`, `status` and `stop`: asking the web API of the client that runs (config.md 5.5, behaviour.md 11.4)."""
+"""`reload`, `status` and `stop`: asking the web API of the program that runs (config.md 5.5, behaviour.md 11.4).
+
+frp's server takes no such questions; those to ours are below /api/x/.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +74,55 @@ def status(web: WebServerConfig, timeout: float) -> str:
     return "".join(["Proxy Status...\n\n", *(f"{kind.upper()}\n{_table(rows)}\n" for kind, rows in tables)])
 
 
+def reload_server(web: WebServerConfig, timeout: float) -> str:
+    """Make the server read its file again; returns what to print. Raises FrpError."""
+    data = _data(_ask(web, "POST", "/api/x/system/reload", timeout))
+    lines = ["reload success"]
+    for key, title in (("applied", "changed"), ("restart", "restart needed for")):
+        if keys := data.get(key):
+            lines.append(f"{title}: {', '.join(map(str, keys))}")
+    return "\n".join(map(printable, lines))
+
+
+def server_status(web: WebServerConfig, timeout: float) -> str:
+    """A few lines about the server. Raises FrpError."""
+    data = _data(_ask(web, "GET", "/api/x/overview", timeout))
+    try:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in data["proxyTypeCount"].items() if count)
+        rows = [
+            ("Version", data["version"]),
+            ("Up since", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(data["startedAt"]))),
+            ("Clients", f"{data['clients']} online, {data['clientsOffline']} offline"),
+            ("Proxies", f"{data['proxies']} ({kinds})" if kinds else data["proxies"]),
+            ("Connections", data["connections"]),
+            ("Traffic in", f"{_size(data['todayTrafficIn'])} today, {_size(data['trafficIn'])} since the start"),
+            ("Traffic out", f"{_size(data['todayTrafficOut'])} today, {_size(data['trafficOut'])} since the start"),
+            *(("Hint", hint) for hint in data["hints"]),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise FrpError("the answer is no overview of a server") from None
+    return "\n".join(printable(f"{title:<13}{value}") for title, value in rows)
+
+
+def _size(n: float) -> str:
+    units = ["TB", "GB", "MB", "KB", "B"]
+    while n >= 1024 and len(units) > 1:
+        units.pop()
+        n /= 1024
+    return f"{n:.4g} {units[-1]}"
+
+
+def _data(body: bytes) -> dict[str, Any]:
+    """What an answer in an envelope says."""
+    try:
+        data = json.loads(body)["data"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise FrpError(f"unmarshal http response error: {printable(body[:2000].decode(errors='replace'))}")
+    return data
+
+
 def _row(entry: dict[str, Any]) -> list[str]:
     return [printable(str(entry.get(key) or "")) for _, key in _COLUMNS]
 
@@ -116,9 +169,17 @@ def _ask(web: WebServerConfig, method: str, path: str, timeout: float) -> bytes:
 
 
 def _said(content_type: str | None, body: bytes) -> Iterator[str]:
-    """The client's own words about a refusal, if they are words."""
-    if content_type is None or content_type.startswith("text/plain"):
-        yield from (printable(line) for line in body[:2000].decode(errors="replace").splitlines() if line)
+    """The program's own words about a refusal, if they are words."""
+    text = body.decode(errors="replace")
+    if content_type is not None and content_type.startswith("application/json"):
+        try:
+            answer = json.loads(body)
+            text = str(answer.get("msg") or answer.get("Msg") or "")
+        except (ValueError, AttributeError, RecursionError):
+            return
+    elif content_type is not None and not content_type.startswith("text/plain"):
+        return
+    yield from (printable(line) for line in text[:2000].splitlines() if line)
 
 
 def _connection(web: WebServerConfig, scheme: str, path: str, url: str, timeout: float) -> tuple[HTTPConnection, str]:

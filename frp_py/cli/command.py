@@ -18,11 +18,10 @@ class Command:
     """A program or one of its commands.
 
     `flags` belong to the command alone, `inherited` also to those below it. `words` is how help shows what else it takes, and
-    `more` what help says besides the summary. Without `run` it only shows its help; with `built=False` it is a command of frp
-    that this release does not have.
+    `more` what help says besides the summary. Without `run` it only shows its help.
     """
 
-    __slots__ = ("built", "children", "example", "flags", "inherited", "more", "name", "parent", "run", "summary", "words")
+    __slots__ = ("children", "example", "flags", "inherited", "more", "name", "parent", "run", "summary", "words")
 
     def __init__(
         self,
@@ -36,7 +35,6 @@ class Command:
         words: str = "",
         more: str = "",
         example: str = "",
-        built: bool = True,
     ) -> None:
         self.name = name
         self.summary = summary
@@ -47,7 +45,6 @@ class Command:
         self.words = words
         self.more = more
         self.example = example
-        self.built = built
         self.parent: Command | None = None
         for child in self.children:
             child.parent = self
@@ -80,14 +77,13 @@ class Command:
             text += f"  {self.path} [command]\n"
         if self.example:
             text += "\nExamples:\n" + "".join(f"  {line}\n" for line in self.example.splitlines())
-        shown = [c for c in self.children if c.built]
-        if shown:
-            width = max(len(c.name) for c in shown) + 2
-            text += "\nAvailable Commands:\n" + "".join(f"  {c.name:<{width}}{c.summary}\n" for c in shown)
+        if self.children:
+            width = max(len(c.name) for c in self.children) + 2
+            text += "\nAvailable Commands:\n" + "".join(f"  {c.name:<{width}}{c.summary}\n" for c in self.children)
         text += f"\nFlags:\n{usages(self.own_flags)}"
         if self.global_flags:
             text += f"\nGlobal Flags:\n{usages(self.global_flags)}"
-        if shown:
+        if self.children:
             text += f'\nUse "{self.path} [command] --help" for more information about a command.\n'
         return text
 
@@ -115,7 +111,7 @@ class _UnknownCommand(Exception):
 
 
 def _unknown(root: Command, word: str) -> str:
-    near = [c.name for c in root.children if c.built and (c.name.startswith(word.lower()) or _distance(c.name, word.lower()) <= 2)]
+    near = [c.name for c in root.children if c.name.startswith(word.lower()) or _distance(c.name, word.lower()) <= 2]
     hint = "\n\nDid you mean this?\n" + "".join(f"\t{n}\n" for n in near) if near else ""
     return f'unknown command "{word}" for "{root.name}"{hint}\nRun \'{root.name} --help\' for usage.'
 
@@ -140,9 +136,6 @@ def execute(root: Command, args: Sequence[str]) -> int:
         command, rest = _find(root, args)
     except _UnknownCommand as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 1
-    if not command.built:
-        print(f'Error: the command "{command.path}" is not supported yet', file=sys.stderr)
         return 1
     try:
         values = parse((*command.own_flags, *command.global_flags), rest)

@@ -76,6 +76,17 @@ def load_to_start(load: Callable[[list[str]], AnyConfig]) -> AnyConfig | None:
     return None if refuse_unsupported(config) else config
 
 
+def load_again(load: Callable[[], AnyConfig]) -> AnyConfig:
+    """The configuration for a program that runs with another one. Raises ConfigError also where a start would refuse it."""
+    from frp_py.config.supported import not_yet_supported, unset_secrets
+    from frp_py.errors import ConfigError
+
+    config = load()
+    if refused := not_yet_supported(config) + unset_secrets(config):
+        raise ConfigError("\n".join(refused))
+    return config
+
+
 def verify_command(program: str, load: Callable[[Values], Config]) -> Command:
     """`PROGRAM verify -c FILE` (config.md 4.7)."""
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 def _commands(command: Command) -> Iterator[Command]:
     yield command
     for child in command.children:
-        if child.built:
-            yield from _commands(child)
+        yield from _commands(child)
 
 
 def _flags(command: Command) -> list[Flag]:
@@ -23,7 +22,7 @@ def _flags(command: Command) -> list[Flag]:
 
 
 def _words(command: Command) -> str:
-    return " ".join([*(c.name for c in command.children if c.built), *(f"--{f.name}" for f in _flags(command))])
+    return " ".join([*(c.name for c in command.children), *(f"--{f.name}" for f in _flags(command))])
 
 
 def bash(root: Command) -> str:
@@ -65,11 +64,11 @@ def fish(root: Command) -> str:
     lines = []
     for command in _commands(root):
         here = [f"__fish_seen_subcommand_from {word}" for word in command.path.split()[1:]]
-        below = " ".join(c.name for c in command.children if c.built)
+        below = " ".join(c.name for c in command.children)
         if below:
             here.append(f"not __fish_seen_subcommand_from {below}")
         condition = f"complete -c {root.name} -n '{'; and '.join(here) or 'true'}'"
-        lines += [f"{condition} -f -a {c.name} -d {_quoted(c.summary)}" for c in command.children if c.built]
+        lines += [f"{condition} -f -a {c.name} -d {_quoted(c.summary)}" for c in command.children]
         for flag in _flags(command):
             short = f" -s {flag.short}" if flag.short else ""
             lines.append(f"{condition} -l {flag.name}{short}{'' if flag.kind.bare else ' -r'} -d {_quoted(flag.help)}")

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from frp_py.cli.advice import advice_for
+from frp_py.client.advice import advice_for
 from frp_py.config import not_yet_supported, warnings_of
 from frp_py.log import printable
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from frp_py.client.sources import ConfigFile
     from frp_py.config.client import ClientConfig
     from frp_py.config.common import WebServerConfig
 
@@ -114,11 +115,17 @@ def _run(values: Values) -> int:
     if values["config-dir"]:
         return _run_directory(values)
     config = _load_to_start(values, values["config"])
-    return 1 if config is None else _serve(config, values["config"])
+    return 1 if config is None else _serve(config, _config_file(values, values["config"]))
 
 
-def _serve(config: ClientConfig, path: str, *, announced: bool = False) -> int:
-    """Run one client; `path` is empty when its configuration comes from flags. When `announced`, tell where users find its proxy."""
+def _config_file(values: Values, path: str) -> ConfigFile:
+    from frp_py.client.sources import ConfigFile
+
+    return ConfigFile(path, strict=values["strict-config"], allow_unsafe=values["allow-unsafe"])
+
+
+def _serve(config: ClientConfig, file: ConfigFile | None = None, *, announced: bool = False) -> int:
+    """Run one client; there is no `file` when its configuration comes from flags. When `announced`, tell where users find its proxy."""
     from frp_py import log
     from frp_py.cli import process
     from frp_py.client.app import Client
@@ -127,19 +134,19 @@ def _serve(config: ClientConfig, path: str, *, announced: bool = False) -> int:
     log.setup(config.log)
     logger = log.get_logger()
     try:
-        client = Client(config)
+        client = Client(config, file, log.setup)
     except FrpError as error:
         print(error)
         return 1
-    if path:
-        logger.info("start frpc service for config file [%s] with aggregated configuration", path)
+    if file is not None:
+        logger.info("start frpc service for config file [%s] with aggregated configuration", file.path)
     if announced:
         from frp_py.cli.short import Announced
 
         return process.run("frpc", Announced(client))
     code = process.run("frpc", client)
-    if path:
-        logger.info("frpc service for config file [%s] stopped", path)
+    if file is not None:
+        logger.info("frpc service for config file [%s] stopped", file.path)
     return code
 
 
@@ -152,7 +159,7 @@ def _run_directory(values: Values) -> int:
             if not os.path.isfile(path):
                 continue
             if config := _load_to_start(values, path):
-                configs.append((path, config))
+                configs.append((_config_file(values, path), config))
             else:
                 print(f"frpc service error for config file [{path}]", flush=True)
     if configs:
@@ -175,7 +182,7 @@ def _one(shape: dict[str, Any], prefix: str, *, announced: bool = False) -> int:
     except ConfigError as error:
         print(str(error).removeprefix(prefix))
         return 1
-    return 1 if refuse_unsupported(config) else _serve(config, "", announced=announced)
+    return 1 if refuse_unsupported(config) else _serve(config, announced=announced)
 
 
 def _proxy_command(kind: str, flags: Sequence[Flag]) -> Command:
@@ -270,6 +277,34 @@ _DOCTOR = Command(
 )
 
 
+def _discover(values: Values) -> int:
+    from frp_py.cli.nathole import report
+    from frp_py.config.client import ClientCommon
+    from frp_py.errors import ConfigError
+
+    server = values["nat-hole-stun-server"]
+    if not server:
+        try:
+            server = _load(values).nat_hole_stun_server
+        except ConfigError:
+            server = ClientCommon().nat_hole_stun_server
+    return report(server, values["nat-hole-local-addr"])
+
+
+_DISCOVER = Command(
+    "discover",
+    "Ask a STUN server by which address others see this machine",
+    _discover,
+    flags=(
+        Flag("nat_hole_stun_server", STRING, "", "host:port of the STUN server, instead of the file's natHoleStunServer"),
+        Flag("nat_hole_local_addr", STRING, "", "local host:port to ask from", short="l"),
+    ),
+    more="xtcp goes past the server where the NATs at both ends allow it: between two of type EasyNAT always, with one HardNAT mostly.\n"
+    "The STUN server must have two addresses. A configuration file that can't be read is not missed.",
+    example="frpc nathole discover\nfrpc nathole discover --nat_hole_stun_server stun.example.com:3478 -l 0.0.0.0:6000",
+)
+
+
 def _api_command(name: str, summary: str, ask: Callable[[Values, WebServerConfig], str]) -> Command:
     """A command that asks the web API of the client that runs."""
 
@@ -332,7 +367,7 @@ ROOT: Command = Command(
         service_command("frpc"),
         schema_command("frpc"),
         completion_command("frpc", lambda: ROOT),
-        Command("nathole", "Find out how this machine's NAT behaves", built=False),
+        Command("nathole", "Find out how this machine's NAT behaves", children=(_DISCOVER,)),
     ),
     more="It runs beside the services, and needs no public address. A first try needs no file; frpc init writes one for later.",
     example="frpc tcp 22 -s frp.example.com -t SECRET\nfrpc init -s frp.example.com -t SECRET\nfrpc -c ./frpc.toml",

@@ -10,18 +10,20 @@ from frp_py.cli.common import (
     global_flags,
     health_command,
     init_command,
+    load_again,
     load_to_start,
     print_version,
     schema_command,
     service_command,
     verify_command,
 )
-from frp_py.cli.flags import BOOL, BOOL_WITH_VALUE, INT, PORTS, STRING, Flag, Values, tree
+from frp_py.cli.flags import BOOL, BOOL_WITH_VALUE, DURATION, INT, PORTS, STRING, Duration, Flag, Values, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from frp_py.config.common import WebServerConfig
     from frp_py.config.server import ServerConfig
 
 CONFIG_FLAGS = (
@@ -87,12 +89,12 @@ def _run(values: Values) -> int:
     from frp_py import log
     from frp_py.cli import process
     from frp_py.errors import FrpError
-    from frp_py.server.app import Server
+    from frp_py.server.app import Server, Source
 
     log.setup(config.log)
     log.get_logger().info(*(("frps uses config file: %s", path) if path else ("frps uses command line arguments for config",)))
     try:
-        server = Server(config)
+        server = Server(config, Source(path, lambda: load_again(lambda: _load(values))) if path else None)
     except FrpError as error:
         print(error)
         return 1
@@ -110,6 +112,52 @@ def _doctor(values: Values) -> int:
 
     path = values["config"]
     return examine_server(lambda: _load(values) if path else _from_flags(values), path)
+
+
+def _api_command(name: str, summary: str, ask: Callable[[WebServerConfig, float], str], more: str) -> Command:
+    """A command that asks the web API of the server that runs."""
+
+    def run(values: Values) -> int:
+        from frp_py.errors import FrpError
+
+        try:
+            web = (_load(values) if values["config"] else _from_flags(values)).web_server
+            if not web.port:
+                raise FrpError(f"webServer.port is not set, so that a running server can't be asked. {_WITHOUT_API[name]}")
+            print(ask(web, values["api-timeout"]))
+        except FrpError as error:
+            print(error)
+            if str(error).startswith("api status code [401]"):
+                print(f"  The server that runs may have been given another webServer.user or password. {_WITHOUT_API[name]}")
+            return 1
+        return 0
+
+    return Command(
+        name,
+        summary,
+        run,
+        flags=(Flag("api-timeout", DURATION, Duration(30), "how long the running server may take"),),
+        more=f"It asks the server that runs with this file, by its web API: the file must have webServer.port.\n{more}",
+        example=f"frps {name} -c ./frps.toml",
+    )
+
+
+_WITHOUT_API = {
+    "reload": "It reads its file again all the same at SIGHUP: systemctl reload frps, or kill -HUP and the number of its process",
+    "status": "frps health tells whether it runs",
+}
+
+
+def _reload(web: WebServerConfig, timeout: float) -> str:
+    from frp_py.cli import api
+
+    return api.reload_server(web, timeout)
+
+
+def _status(web: WebServerConfig, timeout: float) -> str:
+    from frp_py.cli import api
+
+    return api.server_status(web, timeout)
 
 
 _DOCTOR = Command(
@@ -131,6 +179,13 @@ ROOT: Command = Command(
         ),
         verify_command("frps", _load),
         _DOCTOR,
+        _api_command("status", "Show what the running server does", _status, "frps health needs none."),
+        _api_command(
+            "reload",
+            "Make the running server read its file again",
+            _reload,
+            "Without one, SIGHUP does the same: systemctl reload frps. Tunnels go on; keys that need a restart are named.",
+        ),
         health_command("frps", _health),
         service_command("frps"),
         schema_command("frps"),

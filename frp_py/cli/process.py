@@ -1,7 +1,7 @@
 """A program as a process: limits, signals, the garbage collector, exit codes (config.md 4.8).
 
 SIGINT and SIGTERM cancel the program, which has a second to say goodbye to its users; then, or at a second signal, the
-process ends as it is. Either way the exit code is 0 and nothing is printed.
+process ends as it is. Either way the exit code is 0 and nothing is printed. At SIGHUP it reads its configuration again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -19,7 +19,7 @@ from frp_py.errors import FrpError
 from frp_py.log import get_logger, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 GRACE = 1.0
@@ -33,6 +33,9 @@ class Service(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled or done; FrpError when that can't be."""
+
+    async def reload(self) -> object:
+        """Read the configuration again while it runs; FrpError when something is wrong with that, and then nothing has changed."""
 
 
 class _Started:
@@ -69,13 +72,30 @@ def run(program: str, service: Service) -> int:
 
 
 async def _supervise(service: Service) -> None:
-    with trio.CancelScope() as scope, _signals_obeyed(scope):
-        await service.run(task_status=_Started())
+    async with trio.open_nursery() as nursery:
+
+        def reload() -> None:
+            with suppress(RuntimeError):  # it is stopping just now
+                nursery.start_soon(_reload, service)
+
+        with _signals_obeyed(nursery.cancel_scope, reload):
+            await service.run(task_status=_Started())
+        nursery.cancel_scope.cancel()
+
+
+async def _reload(service: Service) -> None:
+    _log.info("SIGHUP received: reading the configuration again")
+    try:
+        await service.reload()
+    except FrpError as error:
+        _log.error("reload config error: %s", error)
+    except Exception:
+        _log.exception("bug in a reload")
 
 
 @contextmanager
-def _signals_obeyed(scope: trio.CancelScope) -> Iterator[None]:
-    """Signals cancel `scope`. Their handlers also run while a loop that is stuck keeps every task from running."""
+def _signals_obeyed(scope: trio.CancelScope, reload: Callable[[], None]) -> Iterator[None]:
+    """Signals cancel `scope`; SIGHUP calls `reload`. Their handlers also run while a loop that is stuck keeps every task from running."""
     soon = trio.lowlevel.current_trio_token().run_sync_soon
     stopping = False
 
@@ -89,7 +109,7 @@ def _signals_obeyed(scope: trio.CancelScope) -> Iterator[None]:
         soon(scope.cancel)
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
-        soon(_reload_asked)
+        soon(reload, idempotent=True)
 
     def give_up(_number: int, _frame: FrameType | None) -> None:
         os._exit(0)
@@ -104,10 +124,6 @@ def _signals_obeyed(scope: trio.CancelScope) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _reload_asked() -> None:
-    _log.info("SIGHUP received: reloading is not supported yet")
 
 
 def reason(error: BaseException) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from frp_py.cli.advice import advice_for
 from frp_py.cli.flags import UsageError
+from frp_py.client.advice import advice_for
 from frp_py.client.phase import Phase
 from frp_py.log import printable
 
@@ -86,6 +86,10 @@ class Announced:
             nursery.start_soon(self._tell)
             await self._client.run(task_status=task_status)
             nursery.cancel_scope.cancel()
+
+    async def reload(self) -> object:
+        """There is no file to read again. Raises ConfigError."""
+        return await self._client.reload()
 
     async def _tell(self) -> None:
         told = ""

@@ -53,19 +53,15 @@ class LoggedIn:
 
 
 class Connector:
-    """Opens transport connections to the server, and logs in."""
+    """Opens transport connections to the server, and logs in. The files of `transport.tls` are read once."""
 
     def __init__(self, config: ClientConfig, engine: Engine, token: str) -> None:
         self._config = config
         self._engine = engine
-        self._token = token
+        self.token = token
         self.wire = WIRES[config.transport.wire_protocol]
         self.wire_name = config.transport.wire_protocol
         self._tls: ssl.SSLContext | None = None
-
-    def read_certificates_anew(self) -> None:
-        """Before the next connection: they may have been renewed."""
-        self._tls = None
 
     async def connect(self) -> socket.socket:
         """A new transport connection, its TLS handshake done. Raises FrpError with the reason."""
@@ -171,13 +167,13 @@ class Connector:
                 raise PeerError(f"the server sent a frame of type {kind} where its hello was due")
             agreed = wire_v2.accept(hello, payload)
             del received[:used]
-            ours, theirs = agreed.keys(self._token)
+            ours, theirs = agreed.keys(self.token)
             nonce = os.urandom(12 if agreed.algorithm == "aes-256-gcm" else 24)
             seal: Change = Sealer(agreed.algorithm, ours, nonce).update
             open_: Change = Opener(agreed.algorithm, theirs).update
         else:
             await _send(stream, login)
-            key = derive_key(self._token)
+            key = derive_key(self.token)
             seal, open_ = Encryptor(key, os.urandom(16), light=True).update, Decryptor(key, light=True).update
         while (taken := wire.take_message(received)) is None:
             await more()
@@ -197,7 +193,7 @@ class Connector:
             os=go_os(sys.platform),
             arch=go_arch(platform.machine(), sys.byteorder),
             user=config.user,
-            privilege_key=privilege_key(self._token, now),
+            privilege_key=privilege_key(self.token, now),
             timestamp=now,
             run_id=run_id,
             client_id=config.client_id,

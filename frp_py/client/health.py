@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from frp_py.config.proxies import HealthCheck
 
 _INTERVAL, _TIMEOUT, _MAX_FAILED = 10, 3, 1
+_REMINDER = 600  # s between two lines about a service that stays down
 _REDIRECTS = 10
 _NOT_ELSEWHERE = frozenset(("host", "authorization", "cookie", "cookie2", "www-authenticate"))  # headers that are for one host only
 _FRAMING = frozenset(("content-length", "transfer-encoding", "connection"))
@@ -39,6 +40,8 @@ class Monitor:
         self._timeout = check.timeout_seconds if check.timeout_seconds > 0 else _TIMEOUT
         self._max_failed = check.max_failed if check.max_failed > 0 else _MAX_FAILED
         self._failed = 0
+        self._told = ""  # the last reason that was logged
+        self._again = 0.0
         proxy.healthy = False
 
     async def run(self) -> None:
@@ -48,7 +51,7 @@ class Monitor:
             try:
                 await self._probe()
             except ProbeError as error:
-                log.warning("do one health check failed: %s", error)
+                self._tell(str(error))
                 self._failed += 1
                 if proxy.healthy and self._failed >= self._max_failed:
                     log.info("health check status change to failed")
@@ -56,11 +59,21 @@ class Monitor:
                     log.info("health check failed")
             else:
                 self._failed = 0  # only failures in a row count
+                self._told = ""
                 if not proxy.healthy:
                     log.info("health check status change to success")
                     proxy.session.health_changed(proxy, healthy=True)
                     log.info("health check success")
             await trio.sleep(self._interval)
+
+    def _tell(self, reason: str) -> None:
+        """A service that stays down isn't news each time."""
+        proxy, now = self._proxy, trio.current_time()
+        if proxy.healthy or reason != self._told or now >= self._again:
+            self._told, self._again = reason, now + _REMINDER
+            proxy.log.warning("do one health check failed: %s", reason)
+        else:
+            proxy.log.debug("do one health check failed: %s", reason)
 
     async def _probe(self) -> None:
         """One probe. Raises ProbeError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -12,9 +12,11 @@ import trio
 from frp_py.client.local import Dialer
 from frp_py.client.phase import Phase, Signal
 from frp_py.client.proxies import KINDS
+from frp_py.client.reconcile import difference
 from frp_py.client.visitors import KINDS as VISITOR_KINDS
 from frp_py.errors import FrpError, PeerError
 from frp_py.log import get_logger
+from frp_py.net.bounded_log import BoundedLog, Budget
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.stream import Holder
@@ -25,9 +27,12 @@ from frp_py.protocol.yamux import BACKLOG
 
 if TYPE_CHECKING:
     from frp_py.client.connect import Connector, LoggedIn
+    from frp_py.client.health import Monitor
     from frp_py.client.proxies.base import LocalSide
     from frp_py.client.visitors.base import Visitor
     from frp_py.config import ClientConfig
+    from frp_py.config.proxies import ProxyBase
+    from frp_py.config.visitors import VisitorBase
     from frp_py.net.engine.loop import Engine, Timeouts
     from frp_py.net.engine.relay import Relay
     from frp_py.protocol.yamux import Session as YamuxSession
@@ -36,6 +41,8 @@ _Opening: TypeAlias = tuple[Holder, Message, Callable[[str], None]]
 
 _MOST_TO_OPEN = 1024  # connections that wait for their turn
 _MOST_IDLE = 8192  # work connections that wait for their user
+_LINES, _LINES_RATE = 200, 1.0  # of the log about what the server does: at once, and a second later on
+_USER_LINES, _USER_LINES_RATE = 5000, 20.0  # about users
 _COMPLAINT = 1.0  # s between two lines about work connections that can't be opened
 _NEXT_LOOK = 0.05  # s, when the server has not accepted enough yet
 _START_AGAIN = 10.0  # s between attempts to start a visitor
@@ -62,13 +69,20 @@ class Session:
         self.config = config
         self.engine = engine
         self.token = token
+        self._auth = config.auth  # what the login was made with
         self.run_id = logged_in.answer.run_id
         self.log = get_logger(self.run_id)
+        self.events_log = BoundedLog("", Budget(_LINES, _LINES_RATE), about="what the server does").with_prefix(self.run_id)
+        """For what the server can bring about as often as it likes."""
+        self.user_lines = Budget(_USER_LINES, _USER_LINES_RATE)
+        """For what users bring about, all of them together."""
         self.users = users
         self.half_close = HALF_CLOSE in logged_in.answer.features
         self.proxies: dict[str, LocalSide] = {}
         """By their names on the wire."""
         self.visitors: dict[str, Visitor] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the state of a proxy or visitor is another."""
         self.answer_timeouts = dial_timeouts
         """For the server's answers to visitors, which have as long as a local service has to accept."""
         self.dialer: Dialer
@@ -81,6 +95,9 @@ class Session:
         self._dial_timeouts = dial_timeouts
         self.nursery: trio.Nursery
         self._alive = trio.CancelScope()  # ends when no good Pong comes for heartbeatTimeout
+        self._heartbeats = trio.CancelScope()
+        self._stale: dict[str, int] = {}  # answers still to come for proxies that have been withdrawn, by name
+        self._retrying_visitors = False
         self._to_open: deque[_Opening] = deque()  # until the server has accepted earlier ones
         self._idle: set[WorkStart] = set()  # work connections without a user, those that are being opened too
         self._quiet_until = 0.0
@@ -94,25 +111,13 @@ class Session:
 
     async def run(self) -> str:
         """Serve until the session is over; returns why."""
-        for config in self.config.proxies:
-            make = KINDS.get(config.type)
-            if make is None:
-                self.log.with_prefix(config.name).warning("start error: proxy type %s is not supported yet", config.type)
-                continue
-            side = make(self, config)
-            self.proxies[side.wire_name] = side
         try:
             async with trio.open_nursery() as nursery:
                 self.nursery = nursery
                 self.dialer = Dialer(self.engine, nursery, self._dial_timeouts)
-                self._start_health_checks()
+                self.apply(self.config)
                 nursery.start_soon(self._look_after_proxies)
-                nursery.start_soon(self._look_after_visitors)
-                transport = self.config.transport
-                if transport.heartbeat_interval > 0:
-                    nursery.start_soon(self._send_heartbeats, transport.heartbeat_interval)
-                    if transport.heartbeat_timeout > 0:
-                        nursery.start_soon(self._watch_heartbeats, transport.heartbeat_timeout)
+                nursery.start_soon(self._keep_alive)
                 await self._receive()
                 nursery.cancel_scope.cancel()
         finally:
@@ -121,15 +126,7 @@ class Session:
 
     def _close(self) -> None:
         try:
-            for proxy in self.proxies.values():
-                if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
-                    self.send(CloseProxy(proxy.wire_name))
-                proxy.signal(Signal.STOPPED)
-                proxy.close()
-            self.proxies.clear()
-            for visitor in self.visitors.values():
-                visitor.close()
-            self.visitors.clear()
+            self.withdraw()
         finally:
             for work in list(self._idle):
                 if (end := getattr(work, "end", None)) is not None:
@@ -138,6 +135,33 @@ class Session:
             self._logged_in.stream.close()
             if self._link is not None:
                 self._link.close()
+
+    def withdraw(self) -> None:
+        """Close all proxies and visitors."""
+        for name in list(self.proxies):
+            self._stop_proxy(name)
+        for visitor in self.visitors.values():
+            visitor.close()
+        self.visitors.clear()
+
+    def apply(self, config: ClientConfig) -> None:
+        """Run the proxies and visitors of `config`, whose equals go on undisturbed, and keep the link alive as it says."""
+        if _heartbeats(config) != _heartbeats(self.config):
+            self._heartbeats.cancel()
+        self.config = config
+        visitors = difference({name: visitor.config for name, visitor in self.visitors.items()}, config.visitors)
+        proxies = difference({side.name: side.config for side in self.proxies.values()}, config.proxies)
+        for name in visitors.to_stop:
+            self.visitors.pop(name).close()
+        if visitors.to_stop:
+            self.log.info("visitor removed: [%s]", " ".join(visitors.to_stop))
+        self._add_visitors(visitors.to_start)
+        for name in proxies.to_stop:
+            self._stop_proxy(self.wire_name_of(name))
+        if proxies.to_stop:
+            self.log.info("proxy removed: [%s]", " ".join(proxies.to_stop))
+        self._add_proxies(proxies.to_start)
+        self.on_change()
 
     def end(self, reason: str) -> None:
         """Give the session up."""
@@ -185,10 +209,23 @@ class Session:
             else:
                 self._alive.deadline = trio.current_time() + self.config.transport.heartbeat_timeout
 
+    async def _keep_alive(self) -> None:
+        """Heartbeats, begun anew when what is said of them has changed."""
+        while True:
+            interval, timeout = _heartbeats(self.config)
+            with self._heartbeats:
+                async with trio.open_nursery() as nursery:
+                    if interval > 0:
+                        nursery.start_soon(self._send_heartbeats, interval)
+                        if timeout > 0:
+                            nursery.start_soon(self._watch_heartbeats, timeout)
+                    await trio.sleep_forever()
+            self._heartbeats = trio.CancelScope()
+
     async def _send_heartbeats(self, interval: float) -> None:
         while True:
             self.log.debug("send heartbeat to server")
-            if "HeartBeats" in self.config.auth.additional_scopes:
+            if "HeartBeats" in self._auth.additional_scopes:
                 now = int(time.time())
                 self.send(Ping(privilege_key(self.token, now), now))
             else:
@@ -196,8 +233,7 @@ class Session:
             await trio.sleep(interval)
 
     async def _watch_heartbeats(self, timeout: float) -> None:
-        self._alive.deadline = trio.current_time() + timeout
-        with self._alive:
+        with trio.move_on_after(timeout) as self._alive:
             await trio.sleep_forever()
         self.log.warning("heartbeat timeout")
         self.end("heartbeat timeout")
@@ -211,38 +247,83 @@ class Session:
                 self._look_after(proxy, now)
             await trio.sleep(_TICK)
 
-    async def _look_after_visitors(self) -> None:
-        for config in self.config.visitors:
+    def _add_proxies(self, configs: Iterable[ProxyBase]) -> None:
+        added = []
+        for config in configs:
+            make = KINDS.get(config.type)
+            if make is None:
+                self.log.with_prefix(config.name).warning("start error: proxy type %s is not supported yet", config.type)
+                continue
+            side = make(self, config)
+            self.proxies[side.wire_name] = side
+            added.append(side)
+        if added:
+            self.log.info("proxy added: [%s]", " ".join(side.name for side in added))
+        now = trio.current_time()
+        for side in added:
+            if side.config.health_check.type and side.config.local_port > 0:
+                from frp_py.client.health import Monitor
+
+                self.nursery.start_soon(self._watch_health, side, Monitor(side))
+            else:
+                self._look_after(side, now)
+
+    async def _watch_health(self, side: LocalSide, monitor: Monitor) -> None:
+        with side.health_scope:
+            await monitor.run()
+
+    def _stop_proxy(self, wire_name: str) -> None:
+        proxy = self.proxies.pop(wire_name)
+        if proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
+            self._withdraw(proxy)
+        proxy.signal(Signal.STOPPED)
+        proxy.health_scope.cancel()
+        proxy.close()
+
+    def _withdraw(self, proxy: LocalSide) -> None:
+        """Tell the server that the proxy is over. What it still answers to earlier wishes isn't meant for one that follows."""
+        self.send(CloseProxy(proxy.wire_name))
+        if proxy.unanswered:
+            self._stale[proxy.wire_name] = self._stale.get(proxy.wire_name, 0) + proxy.unanswered
+            proxy.unanswered = 0
+
+    def _add_visitors(self, configs: Iterable[VisitorBase]) -> None:
+        added = []
+        for config in configs:
             make = VISITOR_KINDS.get(config.type)
             if make is not None:
-                self.visitors[config.name] = make(self, config)
-        if self.visitors:
-            self.log.info("visitor added: [%s]", " ".join(self.visitors))
-        again = False
-        while not all(visitor.is_started for visitor in self.visitors.values()):
+                self.visitors[config.name] = visitor = make(self, config)
+                added.append(visitor)
+        if added:
+            self.log.info("visitor added: [%s]", " ".join(visitor.name for visitor in added))
+        for visitor in added:
+            self._start_visitor(visitor)
+        if not self._retrying_visitors and not all(visitor.is_started for visitor in added):
+            self._retrying_visitors = True
+            self.nursery.start_soon(self._retry_visitors)
+
+    async def _retry_visitors(self) -> None:
+        while True:
+            await trio.sleep(_START_AGAIN)
             for visitor in self.visitors.values():
                 if not visitor.is_started:
-                    self._start_visitor(visitor, again=again)
-            again = True
-            await trio.sleep(_START_AGAIN)
+                    self.log.info("try to start visitor [%s]", visitor.name)
+                    self._start_visitor(visitor)
+            if all(visitor.is_started for visitor in self.visitors.values()):
+                self._retrying_visitors = False
+                return
 
-    def _start_visitor(self, visitor: Visitor, *, again: bool) -> None:
-        if again:
-            self.log.info("try to start visitor [%s]", visitor.name)
+    def _start_visitor(self, visitor: Visitor) -> None:
         try:
             visitor.start()
         except FrpError as error:
+            visitor.error = str(error)
             visitor.log.warning("start error: %s", error)
         else:
+            visitor.error = ""
             visitor.is_started = True
             visitor.log.info("start visitor success")
-
-    def _start_health_checks(self) -> None:
-        for proxy in self.proxies.values():
-            if proxy.config.health_check.type and proxy.config.local_port > 0:
-                from frp_py.client.health import Monitor
-
-                self.nursery.start_soon(Monitor(proxy).run)
+        self.on_change()
 
     def health_changed(self, proxy: LocalSide, *, healthy: bool) -> None:
         """The local service is well now: register its proxy; or it is not: withdraw it."""
@@ -251,7 +332,7 @@ class Session:
             self._look_after(proxy, trio.current_time())
         elif proxy.phase in (Phase.RUNNING, Phase.WAIT_START):
             proxy.signal(Signal.UNHEALTHY)
-            self.send(CloseProxy(proxy.wire_name))
+            self._withdraw(proxy)
 
     def _look_after(self, proxy: LocalSide, now: float) -> None:
         if not proxy.healthy:
@@ -266,11 +347,20 @@ class Session:
             proxy.asked_at = now
             if error := self.send(proxy.wish()):
                 self._proxy_refused(proxy, error)
+            else:
+                proxy.unanswered += 1
 
     def _proxy_answered(self, answer: NewProxyResp) -> None:
-        proxy = self.proxies.get(answer.proxy_name)
+        name = answer.proxy_name
+        if stale := self._stale.pop(name, 0):
+            if stale > 1:
+                self._stale[name] = stale - 1
+            return
+        proxy = self.proxies.get(name)
+        if proxy is not None and proxy.unanswered:
+            proxy.unanswered -= 1
         if proxy is None or proxy.phase is not Phase.WAIT_START:
-            self.log.warning("answer for proxy [%s] ignored: nobody waits for it", answer.proxy_name)
+            self.events_log.warning("answer for proxy [%s] ignored: nobody waits for it", name)
         elif answer.error:
             self._proxy_refused(proxy, answer.error)
         else:
@@ -353,7 +443,7 @@ class Session:
         end.start()
 
     def _work_greeting(self) -> NewWorkConn:
-        if "NewWorkConns" in self.config.auth.additional_scopes:
+        if "NewWorkConns" in self._auth.additional_scopes:
             now = int(time.time())
             return NewWorkConn(self.run_id, privilege_key(self.token, now), now)
         return NewWorkConn(self.run_id)
@@ -375,7 +465,7 @@ class Session:
         """A work connection gets its user."""
         self._idle.discard(work)
         if start.error:
-            self.log.warning("StartWorkConn contains error: %s", start.error)
+            self.events_log.warning("StartWorkConn contains error: %s", start.error)
             work.end.close()
             return
         proxy = self.proxies.get(start.proxy_name)
@@ -387,6 +477,11 @@ class Session:
             work.end.abort()
             return
         proxy.serve(work, start)
+
+
+def _heartbeats(config: ClientConfig) -> tuple[int, int]:
+    """Interval and timeout, in s; not above 0: none."""
+    return config.transport.heartbeat_interval, config.transport.heartbeat_timeout
 
 
 class WorkStart(Holder):
@@ -406,7 +501,7 @@ class WorkStart(Holder):
         try:
             taken = self._session.wire.take_message(self.data)
         except PeerError as error:
-            self._session.log.warning("work connection closed: %s", error)
+            self._session.events_log.warning("work connection closed: %s", error)
             self._session.gone(self)
             self.end.abort()
             return
@@ -421,7 +516,7 @@ class WorkStart(Holder):
         if isinstance(message, StartWorkConn):
             self._session.start_work(self, message)
         else:
-            self._session.log.warning("work connection closed: %s where StartWorkConn was due", type(message).__name__)
+            self._session.events_log.warning("work connection closed: %s where StartWorkConn was due", type(message).__name__)
             self._session.gone(self)
             self.end.abort()
 

@@ -82,11 +82,29 @@ def _server(config: ServerConfig, allow_unsafe: Collection[str]) -> Iterator[Fin
         ("tcpMuxHTTPConnectPort", config.tcpmux_http_connect_port),  # so in the text; the key has a lower-case m
     ):
         yield from _port(key, port)
+    for i, text in enumerate(config.source_penalties.exempt):
+        if not _is_network(text):
+            key = f"sourcePenalties.exempt[{i}]"
+            yield Finding(f"invalid {key}: {shown(text)}", key, "must be an address or a network such as 192.0.2.0/24")
+    for key, value, highest in (("keepHours", config.statistics.keep_hours, 8784), ("keepDays", config.statistics.keep_days, 3660)):
+        if not 1 <= value <= highest:
+            key = f"statistics.{key}"
+            yield Finding(f"invalid {key}: {value}", key, f"must be a number from 1 to {highest}")
     for i, hook in enumerate(config.http_plugins):
         if not set(hook.ops) <= set(_HOOK_OPS):
             bad = next(op for op in hook.ops if op not in _HOOK_OPS)
             text = f"invalid http plugin ops, optional values are [{' '.join(_HOOK_OPS)}]"
             yield Finding(text, f"httpPlugins[{i}].ops", _not_among(bad, _HOOK_OPS))
+
+
+def _is_network(text: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _auth(auth: ServerAuthConfig | ClientAuthConfig, allow_unsafe: Collection[str]) -> Iterator[Finding]:

@@ -109,6 +109,7 @@ class ClientCommon(Section, frozen=True):
     metadatas: dict[str, str] = msgspec.field(default_factory=dict)
     includes: tuple[str, ...] = ()
     store: StoreConfig = StoreConfig()
+    watch_config: bool = False
 
     def __post_init__(self) -> None:
         fill(

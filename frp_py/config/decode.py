@@ -57,13 +57,17 @@ def decode_client(document: Document, *, strict: bool = True) -> ClientConfig:
     return _decode(document, ClientConfig, lambda walk: walk.client(document.tree), strict, "rawClientConfig", "ClientConfig")
 
 
-def decode_entry(value: Any, kind: str, path: str, source: str) -> Section:
-    """Return the proxy or visitor (`kind`) that an entry of a store file describes; unknown keys are ignored.
+def entry_tree(value: Any, kind: str, path: str, source: str) -> dict[str, Any]:
+    """Return what an entry of a store file says of a proxy or visitor (`kind`): keys spelled properly, no nulls, no unknown keys.
 
     Raises ConfigError with the text of config.md 1.8, without the frame that says which entry it is.
     """
     walk = _Walk(Document(value, "json", source), strict=False)
-    tree = walk.proxy(value, (path,)) if kind == "proxy" else walk.visitor(value, (path,))
+    return walk.proxy(value, (path,)) if kind == "proxy" else walk.visitor(value, (path,))
+
+
+def entry_of(tree: dict[str, Any], kind: str) -> Any:
+    """Return the proxy or visitor that such a tree describes."""
     return msgspec.convert(tree, (PROXIES if kind == "proxy" else VISITORS)[tree["type"]], dec_hook=_custom)
 
 

@@ -49,6 +49,9 @@ def load_server(
         _notify(notices, [LEGACY_WARNING])
     else:
         config = decode_server(parse(data, path, environ, strict=strict), strict=strict)
+    if config.statistics.path:
+        file = os.path.join(os.path.dirname(os.path.abspath(path)), config.statistics.path)
+        config = replace(config, statistics=replace(config.statistics, path=file))
     return _checked_server(config, path, allow_unsafe)
 
 
@@ -65,17 +68,20 @@ def load_client(
     allow_unsafe: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
     store: bool = False,
+    gates: bool = False,
     notices: list[str] | None = None,
+    data: bytes | None = None,
 ) -> ClientConfig:
     """Return frpc's configuration from a file in any format: included files read, disabled and unlisted entries gone.
 
     With `store`, load as a starting client does: feature gates count, the store file is merged in, entries are sorted by name.
-    Without it, as `verify`, `reload` and the other commands do. `notices` gets the lines a legacy file asks to be printed
-    (LEGACY_WARNING first). `environ` is what templates and the default of transport.proxyURL see.
+    Without it, as `verify` and the other commands do. With `gates`, feature gates count all the same: for a client that reads its
+    file again. `notices` gets the lines a legacy file asks to be printed (LEGACY_WARNING first). `environ` is what templates and
+    the default of transport.proxyURL see. `data` is taken for what the file contains.
     Raises ConfigError: first the text of config.md 1.8, 1.11 to 1.14 or 4.2 to 4.5, then an indented line that says where.
     """
     environ = os.environ if environ is None else environ
-    data = read_file(path)
+    data = read_file(path) if data is None else data
     if _is_legacy(data):
         from .legacy_client import read_client
 
@@ -86,7 +92,7 @@ def load_client(
         config = decode_client(parse(data, path, environ, strict=strict), strict=strict)
         entries = _with_includes(config, path, strict, environ)
     directory = os.path.dirname(os.path.abspath(path))
-    return _checked_client(config, entries, path, allow_unsafe, environ, directory, store)
+    return _checked_client(config, entries, path, allow_unsafe, environ, directory, store, gates or store)
 
 
 def client_from_dict(
@@ -102,7 +108,7 @@ def client_from_dict(
     environ = os.environ if environ is None else environ
     config = decode_client(Document(dict(tree), "toml", source), strict=strict)
     entries = _with_includes(config, source, strict, environ)
-    return _checked_client(config, entries, source, allow_unsafe, environ, os.getcwd(), store)
+    return _checked_client(config, entries, source, allow_unsafe, environ, os.getcwd(), store, store)
 
 
 def _is_legacy(data: bytes) -> bool:
@@ -158,6 +164,7 @@ def _checked_client(
     environ: Mapping[str, str],
     directory: str,
     store: bool,
+    gates: bool,
 ) -> ClientConfig:
     proxies, visitors = entries
     if not config.transport.proxy_url and (proxy_url := environ.get("http_proxy")):
@@ -166,8 +173,9 @@ def _checked_client(
         config = replace(config, store=replace(config.store, path=os.path.join(directory, config.store.path)))
     _check_names(proxies, "proxy")
     _check_names(visitors, "visitor")
-    if store:
+    if gates:
         _check_gates(config, source)
+    if store:
         for word, some in (("proxy", proxies), ("visitor", visitors)):
             if nameless := next((entry for entry in some if not entry.value.name), None):
                 where = f"{nameless.source}: {nameless.path}.name must be given"
@@ -175,7 +183,7 @@ def _checked_client(
         proxies, visitors = _with_store(config.store.path, proxies, visitors)
     proxies = _wanted(proxies, config.start)
     visitors = _wanted(visitors, config.start)
-    if findings := check_client(config, allow_unsafe, gates=store):
+    if findings := check_client(config, allow_unsafe, gates=gates):
         raise _refusal(findings, source)
     _check_entries(proxies, "proxy", check_proxy)
     _check_entries(visitors, "visitor", check_visitor)
@@ -204,10 +212,11 @@ def _with_store(path: str, proxies: list[Entry], visitors: list[Entry]) -> tuple
     if path:
         from .store import read_store
 
-        stored = read_store(path)
-    for configured, kept, key in ((proxies, stored[0], "proxies"), (visitors, stored[1], "visitors")):
+        kept = read_store(path)
+        stored = [value.entry for value in kept.proxies], [value.entry for value in kept.visitors]
+    for configured, extra, key in ((proxies, stored[0], "proxies"), (visitors, stored[1], "visitors")):
         by_name = {entry.value.name: entry for entry in configured if entry.value.enabled}
-        by_name |= {value.name: Entry(value, f"{key}[{value.name}]", path) for value in kept if value.enabled}
+        by_name |= {value.name: Entry(value, f"{key}[{value.name}]", path) for value in extra if value.enabled}
         merged.append(sorted(by_name.values(), key=lambda entry: str(entry.value.name)))
     return merged[0], merged[1]
 

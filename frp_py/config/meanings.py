@@ -33,6 +33,7 @@ _TOKEN = Key(
 _UDP_PACKET_SIZE = Key("Longest UDP datagram that is carried, in bytes. Should be the same on both sides.", 1500)
 _TCP_MUX = Key("Carry everything between client and server over one connection. Must be the same on both sides.", True)
 _TCP_MUX_KEEPALIVE = Key("Seconds between keep-alive messages on that one connection.", 30)
+_WATCH = Key("Read this file again when it has changed, as `reload` does. It is looked at every 2 s.", True)
 _HEADERS = Key(
     "Headers that are set, by name: of requests on their way to the local service, or of answers on their way to users.", {"X-From": "frp"}
 )
@@ -59,6 +60,15 @@ KEYS: dict[type[Section], dict[str, Key]] = {
         "enable_prometheus": Key("Serve `/metrics` on the web server, for Prometheus. Needs `webServer.port`.", True),
         "detailed_errors_to_client": Key("Tell clients why they are refused; false: only that they are.", True),
         "max_ports_per_client": Key("How many ports one client may have; 0: any number.", 10),
+        "max_proxies_per_client": Key("How many proxies one client may have; 0: any number.", 100),
+        "max_users_per_client": Key("Connections of users that one client may have at once; 0: any number.", 5000),
+        "max_streams_per_client": Key("Streams that one client may have open on its link, those of its visitors among them.", 65536),
+        "bandwidth_limit_per_client": Key(
+            "The most bytes a second that one client may move for users, both directions of all its proxies together, as a number and "
+            "`KB` or `MB`; empty: no limit.",
+            "100MB",
+            default="no limit",
+        ),
         "user_conn_timeout": Key("Seconds that a user waits for a connection of the client.", 10),
         "udp_packet_size": _UDP_PACKET_SIZE,
         "nathole_analysis_data_reserve_hours": Key("Hours that is remembered what worked for xtcp.", 168),
@@ -71,6 +81,24 @@ KEYS: dict[type[Section], dict[str, Key]] = {
             "HTTP services that are asked, in this order, before something is allowed.",
             [{"name": "gate", "addr": "127.0.0.1:9000", "path": "/hook", "ops": ["Login", "NewProxy"]}],
         ),
+        "watch_config": _WATCH,
+    },
+    server.SourcePenaltiesConfig: {
+        "longest": Key(
+            "The most seconds that a source is shut out of the client port for failed logins and rubbish; negative: never. "
+            "Sources from which a client has logged in within the last hour are not shut out.",
+            600,
+        ),
+        "exempt": Key("Addresses and networks that are never shut out.", ["127.0.0.0/8", "::1", "192.0.2.0/24"]),
+    },
+    server.StatisticsConfig: {
+        "path": Key(
+            "SQLite file for the traffic of proxies and clients by hour and day, seen from the folder of this file; empty: in memory only. "
+            "Needs `webServer.port`.",
+            "/var/lib/frp/statistics.db",
+        ),
+        "keep_hours": Key("Hours for which the figures of each hour are kept.", 168, lowest=1, highest=8784),
+        "keep_days": Key("Days for which the figures of each day are kept.", 400, lowest=1, highest=3660),
     },
     server.ServerAuthConfig: {
         "method": _METHOD,
@@ -143,6 +171,7 @@ KEYS: dict[type[Section], dict[str, Key]] = {
         "udp_packet_size": _UDP_PACKET_SIZE,
         "metadatas": Key(f"{_METADATAS} Sent at the login.", {"site": "berlin"}),
         "includes": Key("More files with proxies and visitors; the last part of a path may be a pattern.", ["./conf.d/*.toml"]),
+        "watch_config": _WATCH,
     },
     client.ClientConfig: {
         "proxies": Key(

@@ -2,7 +2,7 @@
 
 from msgspec.structs import force_setattr
 
-from .base import Int, Section, fill
+from .base import Bandwidth, Int, Section, fill
 from .common import LogConfig, QuicConfig, TlsFiles, ValueSource, WebServerConfig
 
 
@@ -89,6 +89,27 @@ class HttpPluginConfig(Section, frozen=True):
     tls_verify: bool = False
 
 
+class SourcePenaltiesConfig(Section, frozen=True):
+    """What happens to sources of failed logins and of rubbish: they are shut out for a while, and longer each time."""
+
+    longest: Int = 600
+    exempt: tuple[str, ...] = ("127.0.0.0/8", "::1")
+
+    def __post_init__(self) -> None:
+        fill(self, longest=600)
+
+
+class StatisticsConfig(Section, frozen=True):
+    """Where the statistics of the web server are kept, so that a restart doesn't lose them; without a path, they are lost."""
+
+    path: str = ""
+    keep_hours: Int = 168
+    keep_days: Int = 400
+
+    def __post_init__(self) -> None:
+        fill(self, keep_hours=168, keep_days=400)
+
+
 class ServerConfig(Section, frozen=True):
     """All of frps's configuration, with the values in effect."""
 
@@ -109,15 +130,22 @@ class ServerConfig(Section, frozen=True):
     ssh_tunnel_gateway: SshTunnelGatewayConfig = SshTunnelGatewayConfig()
     web_server: WebServerConfig = WebServerConfig()
     enable_prometheus: bool = False
+    statistics: StatisticsConfig = StatisticsConfig()
     log: LogConfig = LogConfig()
     transport: ServerTransportConfig = ServerTransportConfig()
     detailed_errors_to_client: bool = True
     max_ports_per_client: Int = 0
+    max_proxies_per_client: Int = 10_000
+    max_users_per_client: Int = 0
+    max_streams_per_client: Int = 65_536
+    bandwidth_limit_per_client: Bandwidth = Bandwidth()
+    source_penalties: SourcePenaltiesConfig = SourcePenaltiesConfig()
     user_conn_timeout: Int = 10
     udp_packet_size: Int = 1500
     nathole_analysis_data_reserve_hours: Int = 168
     allow_ports: tuple[PortsRange, ...] = ()
     http_plugins: tuple[HttpPluginConfig, ...] = ()
+    watch_config: bool = False
 
     def __post_init__(self) -> None:
         fill(
@@ -128,6 +156,7 @@ class ServerConfig(Section, frozen=True):
             user_conn_timeout=10,
             udp_packet_size=1500,
             nathole_analysis_data_reserve_hours=168,
+            max_streams_per_client=65_536,
         )
         if not self.proxy_bind_addr:
             force_setattr(self, "proxy_bind_addr", self.bind_addr)

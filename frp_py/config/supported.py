@@ -23,8 +23,6 @@ def _server(config: ServerConfig) -> Iterator[str]:
         ("kcpBindPort", config.kcp_bind_port),
         ("quicBindPort", config.quic_bind_port),
         ("sshTunnelGateway.bindPort", config.ssh_tunnel_gateway.bind_port),
-        ("webServer.port", config.web_server.port),
-        ("enablePrometheus", config.enable_prometheus),
         ("httpPlugins", config.http_plugins),
     ):
         if value:
@@ -40,7 +38,6 @@ def _client(config: ClientConfig) -> Iterator[str]:
     for key, value in (
         ("transport.proxyURL with this scheme", transport.proxy_url.partition(":")[0] in ("https", "ntlm") and transport.proxy_url),
         ("dnsServer", config.dns_server),
-        ("webServer.port", config.web_server.port),
         ("virtualNet.address", config.virtual_net.address),
     ):
         if value:

@@ -6,18 +6,21 @@ import errno
 import os
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from frp_py.errors import FrpError, Refused
+from frp_py.errors import ConfigError, FrpError, Refused
 from frp_py.log import get_logger
+from frp_py.net.bounded_log import BoundedLog, Budget
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxLink
-from frp_py.net.engine.listen import Listening, plain_address, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, plain_address, tcp_listener
 from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.memory import give_back
 from frp_py.net.engine.stream import EndStream
 from frp_py.net.token import token_of
 from frp_py.net.transports import tls
@@ -25,48 +28,72 @@ from frp_py.protocol import first_bytes
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.first_bytes import Destination, TLSStart
 from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, NewVisitorConnResp, NewWorkConn, StartWorkConn
+from frp_py.server.bounded_log import Budgets
 from frp_py.server.control import Control
 from frp_py.server.groups import Groups
 from frp_py.server.lobby import Lobby
+from frp_py.server.penalties import FAILED_LOGIN, NO_LOGIN, Penalties
 from frp_py.server.ports import PortBook
-from frp_py.server.reception import STRANGERS_OWED, Caller, Reception
+from frp_py.server.reception import STRANGERS_BYTES, STRANGERS_OWED, Caller, Reception
 from frp_py.server.registry import Clients, Controls
+from frp_py.server.statistics import Statistics
 from frp_py.server.strangers import StrangersLog
 from frp_py.server.visitors import receive_visitor
 from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
-    from frp_py.net.engine.relay import Relay
-    from frp_py.net.engine.translator import Translator
-    from frp_py.server.proxies.base import PublicProxy
+    from frp_py.server.proxies.base import PublicProxy, UserRelay
+    from frp_py.server.proxies.sudp import UserTranslator
     from frp_py.server.proxies.tcp import TcpGroup
+    from frp_py.server.reload import Reloaded
     from frp_py.server.vhost.http import HttpVhost
     from frp_py.server.vhost.https import HttpsVhost
     from frp_py.server.vhost.tcpmux import TcpmuxVhost
+    from frp_py.server.web.service import Web
 
 log = get_logger()
 
+_RESET = struct.pack("ii", 1, 0)
 _STAGE = 10  # s for each step before the login (wire.md 12)
 
 
-class Server:
-    """A server with one configuration. `run` serves until it is cancelled."""
+_CLIENT_LINES, _CLIENT_LINES_RATE = 5000, 20.0  # of the log about the clients of one network: at once, and a second later on
+_USER_LINES, _USER_LINES_RATE = 10_000, 100.0  # about users, all of them together
+_CERTIFICATES = 60  # s between looks at the files of certificates, which others renew
 
-    def __init__(self, config: ServerConfig) -> None:
+
+class Source(NamedTuple):
+    """Where the configuration came from: the file, and how to read it again (raises ConfigError)."""
+
+    path: str
+    load: Callable[[], ServerConfig]
+
+
+class Server:
+    """A server with one configuration. `run` serves until it is cancelled, `reload` reads the file again."""
+
+    def __init__(self, config: ServerConfig, source: Source | None = None) -> None:
         self.config = config
+        """What is in effect; another one after a reload."""
+        self.source = source
         self.version = FRP_VERSION
         self.token = config.auth.token
         self.engine = Engine()
+        give_back(self.engine)
         self.controls = Controls()
         self.clients = Clients()
+        self.statistics = Statistics(time.time(), remember=config.web_server.port > 0)
         self.proxies: dict[str, PublicProxy] = {}
-        self.users: set[Relay | Translator] = set()
+        self.users: set[UserRelay | UserTranslator] = set()
         """They outlive the session that they came by."""
         self.tcp_ports = PortBook(config.allow_ports)
         self.udp_ports = PortBook(config.allow_ports)
         self.lobby = Lobby()
         self.strangers_log = StrangersLog()
+        self.client_lines = Budgets(_CLIENT_LINES, _CLIENT_LINES_RATE)
+        self.user_lines = Budget(_USER_LINES, _USER_LINES_RATE)
+        self.penalties = Penalties(config.source_penalties.longest, config.source_penalties.exempt)
         self.strangers = self.engine.timeouts(_STAGE)
         """Links on which nobody has logged in yet."""
         self.first_messages = self.engine.timeouts(_STAGE)
@@ -77,19 +104,30 @@ class Server:
         self.http: HttpVhost | None = None
         self.https: HttpsVhost | None = None
         self.tcpmux: TcpmuxVhost | None = None
+        self.web: Web | None = None
         self._listenings: list[Listening] = []
-        self._tls: ssl.SSLContext
+        self.client_port: Listening
+        self.tls_context: ssl.SSLContext
+        """For the client port."""
+        self.certificates: tuple[str, str]
+        """As `certificates_now` when they were last read."""
         self._nursery: trio.Nursery
+        self._watching = trio.CancelScope()
+        self._reloading = trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the address of the client port. Raises FrpError when it can't start."""
         config = self.config
-        self._tls = tls.server_context(config.transport.tls)
+        self.tls_context = tls.server_context(config.transport.tls)
+        self.certificates = self.certificates_now()
         self.token = await token_of(config.auth)
         async with self.engine.running():
             try:
+                await self._open_web()
                 self._open_tcpmux()
-                listening = self._listen("server", config.bind_addr, config.bind_port, self._on_connection, config.transport.tcp_keepalive)
+                self.client_port = listening = self._listen(
+                    "server", config.bind_addr, config.bind_port, self._on_connection, config.transport.tcp_keepalive
+                )
                 log.info("frps tcp listen on %s", _address(*listening.address))
                 self._open_http()
                 self._open_https()
@@ -97,7 +135,11 @@ class Server:
                     self._nursery = nursery
                     self.engine.each_second(self._each_second)
                     nursery.start_soon(self._housekeeping)
-                    if not self.token and self.config.auth.method == "token":
+                    nursery.start_soon(self._watch_certificates)
+                    self.watch_again()
+                    if self.web is not None:
+                        self._start(self.web.run)
+                    if self.is_open:
                         log.warning("auth.token is empty: everybody who reaches the client port may open proxies")
                     log.info("frps started successfully")
                     task_status.started(listening.address)
@@ -107,6 +149,15 @@ class Server:
                         self._say_goodbye()  # before the nursery is closed: nobody comes in any more
             finally:
                 self._say_goodbye()
+                if self.web is not None:
+                    self.web.close()
+
+    async def _open_web(self) -> None:
+        if self.config.web_server.port > 0:
+            from frp_py.server.web.service import Web
+
+            self.web = Web(self)
+            log.info("dashboard listen on %s", _address(*await self.web.open()))
 
     def _listen(
         self, what: str, host: str, port: int, on_connection: Callable[[socket.socket, Any], None], keepalive: int = 75
@@ -115,9 +166,20 @@ class Server:
             sock = tcp_listener(host, port, keepalive=keepalive)
         except OSError as error:
             raise FrpError(f"create {what} listener error, {listen_error(host, port, error)}") from None
-        listening = Listening(self.engine, sock, on_connection)
+        is_clients = on_connection == self._on_connection
+        listening = Listening(self.engine, sock, on_connection) if is_clients else self.listen_for_users(sock, on_connection)
         self._listenings.append(listening)
         return listening
+
+    def listen_for_users(self, sock: socket.socket, on_user: Callable[[socket.socket, Any], None]) -> Listening:
+        """Accept users on `sock`: as many as leave enough descriptors for their work connections, and for clients."""
+        each = 1 if self.config.transport.tcp_mux else 2
+        return Listening(self.engine, sock, on_user, highest=highest_for_users(each))
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether users come to the client port too: what one of them did doesn't concern the others of his network."""
+        return self._shares(self.config.vhost_http_port) or self._shares(self.config.vhost_https_port)
 
     def _shares(self, port: int) -> bool:
         """Whether a vhost port is the client port too (behaviour.md 1.3)."""
@@ -152,7 +214,7 @@ class Server:
             from frp_py.server.vhost.tcpmux import TcpmuxVhost
 
             self.tcpmux = TcpmuxVhost(
-                self.engine, passthrough=config.tcpmux_passthrough, not_found=lambda: answer_to_connect(config.custom_404_page)
+                self.engine, passthrough=config.tcpmux_passthrough, not_found=lambda: answer_to_connect(self.config.custom_404_page)
             )
             listening = self._listen("tcpmux", config.proxy_bind_addr, config.tcpmux_http_connect_port, self.tcpmux.on_connection)
             passthrough = "true" if config.tcpmux_passthrough else "false"
@@ -176,7 +238,22 @@ class Server:
     # new connections
 
     def _on_connection(self, sock: socket.socket, address: Any) -> None:
-        self._start(self._admit, sock, address)
+        if self._is_shared or not self._shut_out(sock, address):
+            self._start(self._admit, sock, address)
+
+    def _shut_out(self, sock: socket.socket, address: Any) -> bool:
+        """Whether a connection is refused for what others from its source did; it is reset then."""
+        if not self.penalties.shuts_out(address[0], trio.current_time()):
+            return False
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.close()
+        return True
+
+    def offended(self, address: Any, cost: float) -> None:
+        """A connection from `address` did wrong (penalties.py)."""
+        if seconds := self.penalties.offend(address[0], cost, trio.current_time()):
+            text = "[%s] is shut out for %.0f s: failed logins, or connections that were no client's"
+            self.strangers_log.warning(text, address[0], seconds)
 
     def _start(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task that serves one peer: if it fails by a bug of ours, the others are served all the same."""
@@ -211,6 +288,8 @@ class Server:
                     handed_on = True
                     https.on_connection(sock, address)
                     return
+                if self._is_shared and self._shut_out(sock, address):
+                    return
                 if destination is not Destination.LINK:
                     self.strangers_log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
                     return
@@ -221,7 +300,7 @@ class Server:
                 else:
                     if start is TLSStart.AFTER_THIS_BYTE:
                         sock.recv(1)
-                    current = tls_sock = tls.wrap_server(self._tls, sock)
+                    current = tls_sock = tls.wrap_server(self.tls_context, sock)
                     scope.deadline = trio.current_time() + _STAGE
                     try:
                         await tls.handshake(tls_sock)
@@ -231,9 +310,11 @@ class Server:
                 handed_on = True
             if scope.cancelled_caught:
                 log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
+                self.offended(address, NO_LOGIN)
         except (FrpError, OSError) as error:
             reason = tls.reason(error) if isinstance(error, OSError) else str(error)
             self.strangers_log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])
+            self.offended(address, NO_LOGIN)
         finally:
             guest.leave()
             if not handed_on:
@@ -268,6 +349,7 @@ class Server:
             )
             caller.close = caller.link.close
             caller.link.session.owed_limit = STRANGERS_OWED
+            caller.link.allowance = STRANGERS_BYTES
             self.strangers.add(caller.expire)
             return
         reception = Reception(caller)
@@ -304,7 +386,7 @@ class Server:
         caller = reception.caller
         run_id = login.run_id or os.urandom(8).hex()
         is_genuine = verify_key(login.privilege_key, self.token, login.timestamp)
-        (log if is_genuine else self.strangers_log).info(
+        (self.log_of_client(caller.address[0]) if is_genuine else self.strangers_log).info(
             "client login info: ip [%s] version [%.100s] hostname [%.300s] os [%.100s] arch [%.100s]",
             _address(*caller.address[:2]),
             login.version,
@@ -321,6 +403,7 @@ class Server:
             self._refuse_login(reception, error)
             return
         caller.is_now_known()
+        self.penalties.trust(caller.address[0], trio.current_time())
         control = Control(self, reception, login, run_id)
         stream = EndStream(self.engine).take_over(reception)
         try:
@@ -342,11 +425,17 @@ class Server:
 
     def _refuse_login(self, reception: Reception, error: Refused) -> None:
         reception.caller.log.warning("client login from [%s] refused: %s", reception.caller.address[0], error)
+        reception.caller.punish(FAILED_LOGIN)
         reception.refuse(LoginResp(self.version, error=self.error_text(str(error), "register control error")))
         reception.caller.dismiss()
 
+    def log_of_client(self, host: str) -> BoundedLog:
+        """For lines that a client causes who has logged in from `host`."""
+        return BoundedLog("", self.client_lines.of(host), about="this client")
+
     def left(self, control: Control) -> None:
         """A control has given back what it had."""
+        self.penalties.trust(control.ip, trio.current_time())
         self.controls.remove(control)
         self.clients.unregister(control, time.time())
 
@@ -354,9 +443,60 @@ class Server:
         """What a client is told of an error."""
         return detailed if self.config.detailed_errors_to_client else summary
 
+    # another configuration
+
+    @property
+    def is_open(self) -> bool:
+        """Whether clients need to know nothing to log in."""
+        return not self.token and self.config.auth.method == "token"
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration file again and apply what can be applied. Raises ConfigError, and then nothing has changed."""
+        from frp_py.server.reload import reload
+
+        async with self._reloading:
+            return await reload(self)
+
+    async def reload_and_log(self) -> None:
+        """The same for those whom nobody answers: what is wrong goes to the log."""
+        try:
+            await self.reload()
+        except ConfigError as error:
+            log.error("reload config error: %s", error)
+
+    def watch_again(self) -> None:
+        """Look for changes of the configuration file, if that is wanted now."""
+        self._watching.cancel()
+        if self.config.watch_config and self.source is not None:
+            self._watching = trio.CancelScope()
+            self._start(self._watch, self.source.path, self._watching)
+
+    async def _watch(self, path: str, scope: trio.CancelScope) -> None:
+        from frp_py.net.watch import watch_files
+
+        with scope:
+            await watch_files(lambda: (path,), self._file_has_changed)
+
+    async def _file_has_changed(self) -> None:
+        self._start(self.reload_and_log)  # which may end the watching
+
+    def certificates_now(self) -> tuple[str, str]:
+        """Digests of the files that TLS uses: on the client port, and on the web server's."""
+        return tls.digest(self.config.transport.tls), tls.digest(self.config.web_server.tls)
+
+    async def _watch_certificates(self) -> None:
+        """They are renewed by others."""
+        while True:
+            await trio.sleep(_CERTIFICATES)
+            if self.certificates_now() != self.certificates:
+                from frp_py.server.reload import renew_certificates
+
+                renew_certificates(self)
+
     # from time to time
 
     def _each_second(self) -> None:
+        self.statistics.tick(time.time())
         for control in self.controls.all():
             control.each_second()
 

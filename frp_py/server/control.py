@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 import trio
 
 from frp_py.errors import FrpError, PeerError, Refused
-from frp_py.log import get_logger
 from frp_py.net.engine.link import MuxEnd
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.aead import Opener, Sealer
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn
+from frp_py.protocol.pace import Bucket
 from frp_py.protocol.yamux import SMALL
 from frp_py.server.proxies import KINDS, KNOWN
 from frp_py.server.work import Direct, Source, WorkPool
@@ -33,6 +33,7 @@ Change = Callable[[bytes | bytearray], bytes | bytearray]
 _UNREAD = 4 << 20  # bytes of messages that a client may leave unread
 _PIECE = 16 * 1024  # bytes of messages read at a time
 _TURN = 0.004  # s that one client's messages may take before others get their turn
+_LONGEST_NAME = 1024  # bytes: a name goes into logs, statistics and every StartWorkConn
 _LONGEST_FAULT = 2000  # characters: a message of 10 KiB can have faults enough for a megabyte
 
 
@@ -49,36 +50,40 @@ class Control:
         self.id = server.controls.next_id()
         self.ip: str = caller.address[0]
         self.token = server.token
+        self.scopes = server.config.auth.additional_scopes
+        """As they were at the login: the client doesn't hear of a reload."""
         self.wire: Wire = reception.wire
         self.wire_name = reception.wire_name
-        self.log = get_logger(run_id)
+        self.log = server.log_of_client(self.ip).with_prefix(run_id)
         self.proxies: dict[str, PublicProxy] = {}
         self.connections = 0
-        self.traffic_in = 0
-        self.traffic_out = 0
         self.is_running = False
         self.ended = trio.Event()
         """Everything it had is given back."""
         self.features = self._features(caller.link is not None)
         self.half_close = HALF_CLOSE in self.features
+        rate = server.config.bandwidth_limit_per_client.bytes_per_second
+        self.limit = Bucket(rate, trio.current_time()) if rate > 0 else None
+        """What the users of all its proxies share."""
         self._link = caller.link
         self._agreed = reception.agreed
         self._scope = trio.CancelScope()
         self._closed: str | None = None
+        self._is_counted = False
         self._ports = 0
         self._seal: Change = bytes
         self.work: Source
         if DIRECT in self.features and caller.link is not None:
-            self.work = Direct(self.engine, caller.link)
+            self.work = Direct(self.engine, caller.link, self._has_room)
         else:
             size = max(0, min(login.pool_count, server.config.transport.max_pool_count))
-            self.work = WorkPool(size, self._ask_for_work, server.user_waits)
+            self.work = WorkPool(size, self._ask_for_work, server.user_waits, self._has_room)
         self._stream: EndStream
 
     def _features(self, mux: bool) -> tuple[str, ...]:
         """Of what the client offers, what this session uses."""
         known = [HALF_CLOSE]
-        if mux and "NewWorkConns" not in self.server.config.auth.additional_scopes:
+        if mux and "NewWorkConns" not in self.scopes:
             known.append(DIRECT)
         return tuple(feature for feature in known if feature in self.login.features)
 
@@ -93,6 +98,8 @@ class Control:
                 await self._answer_login()
                 decrypt = self._start_encryption()
                 self.is_running = True
+                self.server.statistics.client_came()
+                self._is_counted = True
                 if self._link is not None:
                     self._link.half_close = self.half_close
                 if isinstance(self.work, WorkPool):
@@ -177,6 +184,8 @@ class Control:
                 except Exception:
                     self.log.exception("bug at the end of proxy [%s]", name)  # the others have to go all the same
         finally:
+            if self._is_counted:
+                self.server.statistics.client_went()
             self.server.left(self)
             if self._link is not None:
                 # The frp client closes its link with the control connection; one that does not would keep a link that nobody
@@ -192,31 +201,32 @@ class Control:
         if isinstance(self.work, WorkPool):
             self.work.each_second()
 
+    def _has_room(self, waiting: int) -> bool:
+        """Whether one more user may come, beside those who have a connection and those who wait for one."""
+        limit = self.server.config.max_users_per_client
+        return limit <= 0 or self.connections + waiting < limit
+
     def _ask_for_work(self) -> None:
         self.send(ReqWorkConn())
 
     def offer(self, reception: Reception, message: NewWorkConn) -> None:
         """A work connection of this client's. Raises Refused."""
-        if "NewWorkConns" in self.server.config.auth.additional_scopes and not verify_key(
-            message.privilege_key, self.token, message.timestamp
-        ):
+        if "NewWorkConns" in self.scopes and not verify_key(message.privilege_key, self.token, message.timestamp):
             raise Refused("token in NewWorkConn doesn't match token from configuration")
         pool = self.work
         if not isinstance(pool, WorkPool):
             raise Refused("work connection pool is full, discarding")
-        reception.caller.is_now_known()
         reception.on_gone = pool.drop
         if not pool.offer(reception):
             reception.on_gone = None
             raise Refused("work connection pool is full, discarding")
+        reception.caller.is_now_known()
 
     # messages
 
     def _answer_ping(self, message: Ping) -> bool:
         """Answer; whether it counts as a heartbeat."""
-        if "HeartBeats" in self.server.config.auth.additional_scopes and not verify_key(
-            message.privilege_key, self.token, message.timestamp
-        ):
+        if "HeartBeats" in self.scopes and not verify_key(message.privilege_key, self.token, message.timestamp):
             self.log.warning("received invalid ping: token in heartbeat doesn't match token from configuration")
             self.send(Pong(self.server.error_text("token in heartbeat doesn't match token from configuration", "invalid ping")))
             return False
@@ -228,8 +238,10 @@ class Control:
             try:
                 remote = self._register(message)
             except Refused as error:
-                self.log.warning("new proxy [%s] type [%s] error: %s", message.proxy_name, message.proxy_type or "tcp", error)
-                text = self.server.error_text(str(error), f"new proxy [{message.proxy_name}] error")
+                name = message.proxy_name
+                self.log.warning("new proxy [%s] type [%s] error: %s", name, message.proxy_type or "tcp", error)
+                shown = name if len(name.encode()) <= _LONGEST_NAME else f"{name[:50]}..."
+                text = self.server.error_text(str(error), f"new proxy [{shown}] error")
                 self.send(NewProxyResp(message.proxy_name, error=text))
             else:
                 self.send(NewProxyResp(message.proxy_name, remote))
@@ -246,6 +258,11 @@ class Control:
         mine = self.proxies.get(wish.proxy_name)
         if mine is not None and mine.wish == wish:
             return mine.remote_address  # asked again because the answer took too long
+        if len(wish.proxy_name.encode()) > _LONGEST_NAME:
+            raise Refused(f"proxy name is longer than {_LONGEST_NAME} bytes")
+        most = self.server.config.max_proxies_per_client
+        if 0 < most <= len(self.proxies):
+            raise Refused("exceed the max_proxies_per_client")
         if wish.annotations:
             from frp_py.config.check import annotations_fault
 
@@ -260,6 +277,7 @@ class Control:
         proxy.remote_address = proxy.open()
         self._ports += proxy.ports
         self.proxies[wish.proxy_name] = self.server.proxies[wish.proxy_name] = proxy
+        proxy.record = self.server.statistics.opened(proxy, self.login.user, self.login.client_id or self.run_id, time())
         self.log.info("new proxy [%s] type [%s] success", wish.proxy_name, kind)
         return proxy.remote_address
 
@@ -268,4 +286,5 @@ class Control:
         if proxy is not None:
             self._ports -= proxy.ports
             del self.server.proxies[name]
+            self.server.statistics.closed(proxy.record, time())
             proxy.close()

@@ -14,6 +14,7 @@ from frp_py.protocol import wire_v2
 from frp_py.protocol.messages import Message
 from frp_py.protocol.wire import WIRES, Wire
 from frp_py.protocol.yamux import BACKLOG, OWED_LIMIT, Session
+from frp_py.server.penalties import NO_LOGIN
 
 if TYPE_CHECKING:
     from frp_py.server.app import Server
@@ -23,13 +24,15 @@ log = get_logger()
 
 STRANGERS_OWED = 16 * 1024
 """Bytes of control frames that somebody who has not logged in may leave unread."""
+STRANGERS_BYTES = 288 * 1024
+"""What they may send: the first messages of two streams take less than that, and pings by the million are no login."""
 _STRANGERS_STREAMS = 2  # that a link may have waiting before somebody has logged in on it; clients have one
 
 
 class Caller:
     """One transport connection of a client: its address, and whether anything on it has been authenticated."""
 
-    __slots__ = ("address", "close", "guest", "is_dismissed", "link", "local_address", "server", "waiting")
+    __slots__ = ("address", "close", "guest", "is_dismissed", "is_punished", "link", "local_address", "server", "waiting")
 
     def __init__(self, server: Server, address: Any, guest: Guest) -> None:
         self.server = server
@@ -41,6 +44,7 @@ class Caller:
         """Where on this machine it came to; raises OSError when it is gone."""
         self.waiting = 0  # link connections without their first message
         self.is_dismissed = False
+        self.is_punished = False
 
     @property
     def is_known(self) -> bool:
@@ -56,13 +60,21 @@ class Caller:
             self.guest.leave()
             self.guest = None
             if self.link is not None:
-                self.link.log = get_logger(self.address[0])
+                self.link.log = self.log.with_prefix(self.address[0])
                 self.link.session.owed_limit = OWED_LIMIT
+                self.link.allowance = None
+                self.link.session.max_streams = self.server.config.max_streams_per_client
 
     @property
     def log(self) -> Logger:
         """For lines about it."""
-        return log if self.is_known else self.server.strangers_log
+        return self.server.log_of_client(self.address[0]) if self.is_known else self.server.strangers_log
+
+    def punish(self, cost: float) -> None:
+        """It did wrong, which counts once, and against all from its address, unless it is known."""
+        if self.guest is not None and not self.is_punished:
+            self.is_punished = True
+            self.server.offended(self.address, cost)
 
     def dismiss(self) -> None:
         """It was refused, and goes when it has had the time to read why. Nothing more is taken from it."""
@@ -73,11 +85,13 @@ class Caller:
     def expire(self) -> None:
         """Nobody logged in, in time."""
         log.debug("link from [%s] closed: no login within %d s", self.address[0], self.server.strangers.seconds)
+        self.punish(NO_LOGIN)
         self.close()
 
     def gone(self, reason: str) -> None:
         """The connection is closed."""
         log.debug("connection from [%s] is gone: %s", self.address[0], reason)
+        self.punish(NO_LOGIN)
         self.server.callers.discard(self)
         self.server.strangers.discard(self.expire)
         if self.guest is not None:
@@ -172,6 +186,7 @@ class Reception(Holder):
         caller = self.caller
         if not caller.is_dismissed:
             caller.log.warning("link connection from [%s] closed: %s", caller.address[0], reason)
+            caller.punish(NO_LOGIN)
         self.drop()
         if not caller.is_known and caller.link is not None:
             caller.dismiss()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from frp_py.errors import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from frp_py.server.control import Control
 
 
@@ -71,10 +73,14 @@ class Controls:
         self._closed = True
 
 
+Identity: TypeAlias = tuple[str, str]
+"""User and client id, or run id where there is none."""
+
+
 class ClientEntry(msgspec.Struct):
     """One client as the registry keeps it; times in Unix seconds."""
 
-    key: str
+    identity: Identity
     user: str
     client_id: str
     """As the client sent it; may be empty."""
@@ -89,26 +95,38 @@ class ClientEntry(msgspec.Struct):
     disconnected_at: int = 0
     online: bool = True
 
+    @property
+    def key(self) -> str:
+        """What operators call it."""
+        return ".".join(filter(None, self.identity))
+
+    @property
+    def shown_id(self) -> str:
+        """The client id, or the run id where there is none."""
+        return self.identity[1]
+
 
 class Clients:
     """All clients that are online, and those with an id of their own that were."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, ClientEntry] = {}
-        self._offline: dict[str, None] = {}  # keys, those that left first at the beginning
+        self.entries: dict[Identity, ClientEntry] = {}
+        self._online: dict[str, ClientEntry] = {}  # by run id
+        self._offline: dict[Identity, None] = {}  # those that left first at the beginning
 
     def register(self, control: Control, now: float) -> None:
         """`control` is online. Raises Refused when its client id is in use by another client that is online."""
         login = control.login
-        key = ".".join(filter(None, (login.user, login.client_id or control.run_id)))
-        entry = self.entries.get(key)
+        identity = login.user, login.client_id or control.run_id
+        entry = self.entries.get(identity)
         if entry is not None and entry.online and entry.run_id != control.run_id and login.client_id:
             raise Refused(f"client_id [{login.client_id}] for user [{login.user}] is already online")
-        for other in [e for e in self.entries.values() if e.online and e.run_id == control.run_id and e.key != key]:
+        other = self._online.get(control.run_id)
+        if other is not None and other.identity != identity:
             self._leave(other, now)
-        self._offline.pop(key, None)
-        self.entries[key] = ClientEntry(
-            key=key,
+        self._offline.pop(identity, None)
+        self.entries[identity] = self._online[control.run_id] = ClientEntry(
+            identity=identity,
             user=login.user,
             client_id=login.client_id,
             run_id=control.run_id,
@@ -123,18 +141,46 @@ class Clients:
 
     def unregister(self, control: Control, now: float) -> None:
         """`control` has ended; an entry that a newer one has taken over stays as it is."""
-        for entry in list(self.entries.values()):
-            if entry.online and entry.run_id == control.run_id and entry.control_id == control.id:
-                self._leave(entry, now)
+        entry = self._online.get(control.run_id)
+        if entry is not None and entry.control_id == control.id:
+            self._leave(entry, now)
 
     def _leave(self, entry: ClientEntry, now: float) -> None:
+        del self._online[entry.run_id]
+        if self.entries.get(entry.identity) is not entry:
+            return  # another one has its run id for a client id
         if entry.client_id:
             entry.online = False
             entry.run_id = ""
             entry.disconnected_at = int(now)
-            self._offline[entry.key] = None
+            self._offline[entry.identity] = None
             if len(self._offline) > MOST_OFFLINE:
                 longest_gone = next(iter(self._offline))
                 del self._offline[longest_gone], self.entries[longest_gone]
         else:
-            del self.entries[entry.key]
+            del self.entries[entry.identity]
+
+    @property
+    def offline(self) -> int:
+        """How many are not online."""
+        return len(self._offline)
+
+    def find(self, key: str) -> ClientEntry | None:
+        """The client that is shown with this key; one that is online if there are several."""
+        found = None
+        for identity in _identities(key):
+            entry = self.entries.get(identity)
+            if entry is not None:
+                if entry.online:
+                    return entry
+                found = found or entry
+        return found
+
+
+def _identities(key: str) -> Iterator[Identity]:
+    """Whose key it may be: dots are allowed on both sides of the dot."""
+    yield "", key
+    dot = key.find(".")
+    while dot >= 0:
+        yield key[:dot], key[dot + 1 :]
+        dot = key.find(".", dot + 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from frp_py.errors import FrpError, Refused
+from frp_py.errors import Refused
 from frp_py.net.engine.stream import Holder
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.auth import verify_key
@@ -47,7 +47,11 @@ class SecretProxy(PublicProxy):
 
     def join_visitor(self, visitor: Visitor, work: Holder) -> None:
         """Join a visitor to his work connection, on which StartWorkConn has been sent."""
-        self.join(visitor.application_end(), work, half_close=visitor.half_close)
+        user = visitor.application_end()
+        before = (0, 0)
+        if user is visitor.end:  # his wish and the answer to it are no traffic of the proxy
+            before = user.received_total - len(visitor.data), user.sent_total + user.kept
+        self.join(user, work, visitor.address, half_close=visitor.half_close, before=before)
 
 
 class Visitor(Holder):
@@ -66,13 +70,18 @@ class Visitor(Holder):
         self.has_ended = reception.has_ended
         self.end.sink = self.end.owner = self
         proxy.waiting.add(self)
-        proxy.log.info("get a user connection [%s]", address_text(reception.caller.address))
+        proxy.users_log.info("get a user connection [%s]", address_text(reception.caller.address))
         proxy.control.work.want(self)
 
     @property
     def wire_name(self) -> str:
         """The wire version of the visitor connection."""
         return self._reception.wire_name
+
+    @property
+    def address(self) -> Any:
+        """Where his client is."""
+        return self._reception.caller.address
 
     def application_end(self) -> End:
         """The visitor connection as the application's bytes see it: this leg has the secret key, not the token (wire.md 5.3)."""
@@ -89,7 +98,7 @@ class Visitor(Holder):
             here = caller.local_address()
             start = StartWorkConn(proxy.name, caller.address[0], here[0], caller.address[1], here[1])
             work.end.feed(memoryview(proxy.control.wire.pack(start)))
-        except (OSError, FrpError) as error:
+        except OSError as error:
             self.give_up(str(error))
             work.end.abort()
             return True
@@ -103,7 +112,7 @@ class Visitor(Holder):
     def give_up(self, reason: str) -> None:
         """There is no work connection."""
         self.proxy.waiting.discard(self)
-        self.proxy.log.warning("user connection [%s] closed: %s", address_text(self._reception.caller.address), reason)
+        self.proxy.users_log.warning("user connection [%s] closed: %s", address_text(self._reception.caller.address), reason)
         self.end.abort()
 
     def lost(self, reason: str) -> None:
@@ -127,7 +136,7 @@ def receive_visitor(server: Server, wish: NewVisitorConn, reception: Reception) 
     caller = reception.caller
     caller.is_now_known()
     if len(proxy.waiting) >= _MOST_WAITING:
-        proxy.log.warning("user connection [%s] closed: too many are waiting", address_text(caller.address))
+        proxy.users_log.warning("user connection [%s] closed: too many are waiting", address_text(caller.address))
         reception.end.close()
         return
     assert reception.wire is not None

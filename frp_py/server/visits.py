@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.errors import FrpError
 from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.listen import plain_address
 from frp_py.protocol.messages import StartWorkConn
@@ -45,18 +44,18 @@ class Visit:
             here = plain_address(sock.getsockname())
             start = StartWorkConn(proxy.name, self._address[0], here[0], self._address[1], here[1])
             work.end.feed(memoryview(control.wire.pack(start)))
-        except (OSError, FrpError) as error:
+        except OSError as error:
             self.give_up(str(error))
             work.end.abort()
             return True
         if work.is_lost:
             return False
-        proxy.join(self._user, work)
+        proxy.join(self._user, work, None)
         return True
 
     def give_up(self, reason: str) -> None:
         """There is no work connection: the user is told by a reset."""
-        self.proxy.log.warning("user connection [%s] closed: %s", address_text(self._address), reason)
+        self.proxy.users_log.warning("user connection [%s] closed: %s", address_text(self._address), reason)
         self._user.abort()
 
     # as the owner of the user's end while it waits

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SPARE = 10  # connections a pool takes beyond those it wants (wire.md 7.2)
 _MOST_ASKED = 200  # at a time; a client opens no more than 256 streams that are not accepted
+_FULL = "the client has as many users as maxUsersPerClient allows"
 _PATIENCE = 3  # s after which a connection that was asked for and didn't come is asked for again
 
 
@@ -47,7 +48,8 @@ class Source(Protocol):
 class WorkPool:
     """The idle work connections of one client, and the users who wait for one."""
 
-    def __init__(self, size: int, ask: Callable[[], None], timeouts: Timeouts) -> None:
+    def __init__(self, size: int, ask: Callable[[], None], timeouts: Timeouts, has_room: Callable[[int], bool]) -> None:
+        self._has_room = has_room
         self._size = size
         self._ask = ask
         self._timeouts = timeouts
@@ -62,9 +64,12 @@ class WorkPool:
         self._refill()
 
     def want(self, waiter: Waiter) -> None:
-        """Serve `waiter` from the pool, or when a connection comes."""
+        """Serve `waiter` from the pool, or when a connection comes, if the client may have one more user."""
         if self._closed is not None:
             waiter.give_up(self._closed)
+            return
+        if not self._has_room(len(self._waiting)):
+            waiter.give_up(_FULL)
             return
         while self._idle:
             work = next(iter(self._idle))
@@ -142,7 +147,8 @@ class Direct:
     That saves asking, and a round trip when the pool is empty.
     """
 
-    def __init__(self, engine: Engine, link: MuxLink) -> None:
+    def __init__(self, engine: Engine, link: MuxLink, has_room: Callable[[int], bool]) -> None:
+        self._has_room = has_room
         self._engine = engine
         self._link = link
         self._closed: str | None = None
@@ -153,6 +159,8 @@ class Direct:
         try:
             if self._closed is not None:
                 raise PeerError(self._closed)
+            if not self._has_room(0):
+                raise PeerError(_FULL)
             work.end = self._link.open(work, work)
         except PeerError as error:
             waiter.give_up(str(error))

@@ -1,4 +1,4 @@
-"""frpc reload, status and stop against something that answers like the API of a client."""
+"""reload, status and stop against something that answers like the API of a client or a server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from frp_py.cli.frpc import main
+from frp_py.cli.frps import main as frps
 
 Answer = tuple[int, str, bytes]
 
@@ -162,6 +163,10 @@ def test_without_user_and_password_none_are_sent(tmp_path: Path) -> None:
         (400, b'json: unknown field "x"\x1b[0m', "text/plain", 'api status code [400]\n  json: unknown field "x"\\x1b[0m\n'),
         (500, b"<html>", "text/html", "api status code [500]\n"),
         (302, b"", "text/plain", "api status code [302]\n"),
+        (400, b'{"Code":400,"Msg":"no\\tsuch"}\n', "application/json", "api status code [400]\n  no\\tsuch\n"),
+        (404, b'{"code":404,"msg":"not here","data":null}', "application/json", "api status code [404]\n  not here\n"),
+        (404, b'{"error":1}', "application/json", "api status code [404]\n"),
+        (404, b"[1", "application/json", "api status code [404]\n"),
     ],
 )
 def test_another_answer_than_200(status: int, body: bytes, kind: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,3 +298,91 @@ def server_files(directory: Path) -> tuple[Path, Path, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return cert, key, context
+
+
+# the server
+
+
+OVERVIEW = {
+    "time": 1_800_000_000,
+    "version": "0.70.1",
+    "startedAt": 1_790_000_000,
+    "clients": 2,
+    "clientsOffline": 1,
+    "proxies": 5,
+    "proxyTypeCount": {"tcp": 3, "udp": 0, "http": 2},
+    "connections": 7,
+    "trafficIn": 5 << 30,
+    "trafficOut": 1 << 50,
+    "todayTrafficIn": 10,
+    "todayTrafficOut": 1536,
+    "memory": 1,
+    "hints": ["set a\x1bpassword"],
+}
+
+
+def ask_server(tmp_path: Path, command: str, port: int) -> int:
+    path = tmp_path / "frps.toml"
+    path.write_text(f'webServer.port = {port}\nwebServer.user = "u"\nwebServer.password = "p"\n')
+    return frps([command, "-c", str(path)])
+
+
+def envelope(data: object) -> bytes:
+    return json.dumps({"code": 200, "msg": "success", "data": data}).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "out"),
+    [
+        ({"applied": [], "restart": []}, "reload success\n"),
+        ({"applied": ["allowPorts", "log.level"], "restart": []}, "reload success\nchanged: allowPorts, log.level\n"),
+        ({"applied": [], "restart": ["bindPort"]}, "reload success\nrestart needed for: bindPort\n"),
+    ],
+)
+def test_reload_of_a_server(data: object, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with api(200, envelope(data), "application/json") as running:
+        assert ask_server(tmp_path, "reload", running.port) == 0
+    credentials = "Basic " + base64.b64encode(b"u:p").decode()
+    assert running.asked == [("POST", "/api/x/system/reload", credentials)]
+    assert capsys.readouterr() == (out, "")
+
+
+def test_status_of_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with api(200, envelope(OVERVIEW), "application/json") as running:
+        assert ask_server(tmp_path, "status", running.port) == 0
+    assert running.asked[0][:2] == ("GET", "/api/x/overview")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("Up since     20")
+    assert lines[:1] + lines[2:] == [
+        "Version      0.70.1",
+        "Clients      2 online, 1 offline",
+        "Proxies      5 (3 tcp, 2 http)",
+        "Connections  7",
+        "Traffic in   10 B today, 5 GB since the start",
+        "Traffic out  1.5 KB today, 1024 TB since the start",
+        "Hint         set a\\x1bpassword",
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"data":null}', b'{"data":{}}', envelope({**OVERVIEW, "proxyTypeCount": []}), b"[" * 9999])
+def test_what_is_no_answer_of_a_server(body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with api(200, body, "application/json") as running:
+        assert ask_server(tmp_path, "status", running.port) == 1
+    assert capsys.readouterr().out.startswith(("unmarshal http response error: ", "the answer is no overview of a server"))
+
+
+def test_another_password_than_that_of_the_running_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with api(401, b"Unauthorized\n") as running:
+        assert ask_server(tmp_path, "reload", running.port) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "api status code [401]\n  Unauthorized\n  The server that runs may have been given another webServer.user or password."
+    )
+    assert "SIGHUP" in out
+
+
+def test_a_server_that_can_not_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask_server(tmp_path, "reload", 0) == 1
+    assert "webServer.port is not set" in (out := capsys.readouterr().out)
+    assert "systemctl reload frps" in out
+    assert frps(["status", "-c", str(tmp_path / "nothing.toml")]) == 1

@@ -29,7 +29,6 @@ def make() -> Command:
             command("tcp", flags=(Flag("port", INT, 0, "a port", short="l"),), children=(command("visitor"),)),
             command("verify"),
             Command("group", "Commands", children=(command("leaf"),)),
-            Command("later", "Not there", built=False),
         ),
         example="prog -c x",
     )
@@ -130,11 +129,6 @@ def test_a_usage_error_shows_the_usage_on_standard_error(capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("Error: unknown flag: --nope\nUsage:\n  prog verify [flags]\n")
-
-
-def test_a_command_that_is_not_built_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(make(), ["later", "--whatever"]) == 1
-    assert capsys.readouterr() == ("", 'Error: the command "prog later" is not supported yet\n')
 
 
 def test_help_may_say_more_and_show_words(capsys: pytest.CaptureFixture[str]) -> None:

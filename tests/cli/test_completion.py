@@ -26,7 +26,8 @@ def completed(line: str, program: str = "frpc") -> set[str]:
     [
         ("frpc v", {"verify"}),
         ("frpc s", {"stcp", "sudp", "status", "stop", "service", "schema"}),
-        ("frpc n", set()),  # not nathole, which is not there
+        ("frpc n", {"nathole"}),
+        ("frpc nathole discover --nat", {"--nat-hole-local-addr", "--nat-hole-stun-server"}),
         ("frpc service in", {"install"}),
         ("frpc service install --pr", {"--print"}),
         ("frpc stcp v", {"visitor"}),
@@ -62,7 +63,6 @@ def test_fish() -> None:
     assert all(re.fullmatch(r"complete -c frpc -n '[^']*' .* -d '([^'\\]|\\.)*'", line) for line in lines)
     condition = "__fish_seen_subcommand_from stcp; and __fish_seen_subcommand_from visitor"
     assert f"complete -c frpc -n '{condition}' -l bind-port -r -d 'port to listen on'" in lines
-    assert not any("-a nathole" in line for line in lines)
 
 
 def test_completion_alone_shows_the_shells(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,8 @@ import trio
 import trustme
 
 from frp_py.cli import frpc, frps
-from frp_py.cli.advice import advice_for
 from frp_py.cli.doctor import counted, span
+from frp_py.client.advice import advice_for
 from frp_py.config import server_from_dict
 from frp_py.server.app import Server
 from tests.support.inside import HOST, TOKEN, free_port, merged, proxy, running_client, running_server, service

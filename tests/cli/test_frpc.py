@@ -139,11 +139,6 @@ def test_every_flag_stands_for_a_key_that_exists() -> None:
         assert {f.key for f in flags} <= keys["proxy.base"] | keys[f"proxy.{kind}"], kind
 
 
-def test_a_command_that_is_not_built_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["nathole", "discover", "-l", "127.0.0.1:0"]) == 1
-    assert capsys.readouterr() == ("", 'Error: the command "frpc nathole" is not supported yet\n')
-
-
 def test_a_directory_of_files(tmp_path: Path, made: type[Made], capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "sub").mkdir()
     good = [tmp_path / "a.toml", tmp_path / "sub" / "b"]

@@ -12,7 +12,7 @@ import pytest
 
 from frp_py.cli.frps import CONFIG_FLAGS, main
 from frp_py.config import server_from_dict
-from frp_py.errors import FrpError
+from frp_py.errors import ConfigError, FrpError
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Made
@@ -38,6 +38,12 @@ def test_a_file_is_run(file: Path, made: type[Made], capfd: pytest.CaptureFixtur
     assert main(["-c", str(file), "--bind_port", "1"]) == 0
     (config,) = made.configs
     assert (config.bind_port, config.auth.token, config.web_server.addr) == (7001, "x", "127.0.0.1")
+    (source,) = made.sources
+    assert source.path == str(file)
+    assert source.load() == config
+    file.write_text("bindPort = 7002\nquicBindPort = 7003\nkcpBindPort = 7003\n")
+    with pytest.raises(ConfigError, match="kcpBindPort is not supported yet\nquicBindPort is not supported yet"):
+        source.load()
     out, err = capfd.readouterr()
     assert out.endswith(f"] frps uses config file: {file}\n")
     assert out.count("\n") == 1

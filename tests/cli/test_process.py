@@ -28,6 +28,9 @@ class Fake:
         self.signals = signals
         self.cancelled = False
 
+    async def reload(self) -> None:
+        """Nothing is read."""
+
     async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started("somewhere")
         if self.error:
@@ -65,10 +68,34 @@ def test_a_signal_cancels_the_service(number: signal.Signals, capfd: pytest.Capt
     assert signal.getsignal(number) is before
 
 
-def test_a_hangup_is_no_end(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(None, ""), (ConfigError("no such key"), "reload config error: no such key"), (ValueError("?"), "bug in a reload")],
+)
+def test_a_hangup_reloads(outcome: Exception | None, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Reloading(Fake):
+        reloads = 0
+
+        async def reload(self) -> None:
+            self.reloads += 1
+            os.kill(os.getpid(), signal.SIGTERM)
+            if outcome is not None:
+                raise outcome
+
+    fake = Reloading(signals=(signal.SIGHUP,))
     with caplog.at_level("INFO"):
-        assert process.run("frps", Fake(signals=(signal.SIGHUP, signal.SIGTERM))) == 0
-    assert "SIGHUP" in caplog.text
+        assert process.run("frps", fake) == 0
+    assert fake.reloads == 1
+    assert "SIGHUP received" in caplog.text
+    assert said in caplog.text
+
+
+def test_a_hangup_at_the_end_hurts_nobody() -> None:
+    class Ending(Fake):
+        async def run(self, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    assert process.run("frps", Ending()) == 0
 
 
 @pytest.mark.parametrize(

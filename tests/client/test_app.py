@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from frp_py.client.app import Client
-from frp_py.errors import FrpError
-from frp_py.protocol.messages import Login, LoginResp
+from frp_py.config.common import LogConfig
+from frp_py.errors import ConfigError, FrpError
+from frp_py.net.engine.listen import tcp_listener
+from frp_py.protocol.auth import privilege_key
+from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Ping
+from tests.client.helpers import filed
 from tests.support.inside import (
     HOST,
+    TOKEN,
     Clock,
     Frps,
     connect,
@@ -240,3 +247,194 @@ async def test_a_server_that_is_restarted(mock_clock: MockClock) -> None:
                     await user.aclose()
                     await there.aclose()
                     nursery.cancel_scope.cancel()
+
+
+# another configuration
+
+
+async def test_a_reload_changes_proxies_and_visitors_and_tells_which(tmp_path: Path) -> None:
+    visitor = {"name": "v", "type": "stcp", "serverName": "s", "bindPort": -1}
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path, proxies=[proxy("a", 1), proxy("b", 1)]) as it:
+            session = await server.session()
+            await session.accept("a")
+            await session.accept("b")
+            done = await it.reload(proxies=[proxy("b", 2), proxy("c", 1)], visitors=[visitor])
+            assert (done.proxies.removed, [p.name for p in done.proxies.changed], [p.name for p in done.proxies.added]) == (
+                ["a"],
+                ["b"],
+                ["c"],
+            )
+            assert ([v.name for v in done.visitors.added], done.applied, done.restart) == (["v"], [], [])
+            assert [await session.control.receive() for _ in range(2)] == [CloseProxy("a"), CloseProxy("b")]
+            order = ["visitor added: [v]", "proxy removed: [a b]", "proxy added: [c b]", "success reload conf"]
+            said = [line for line in lines.texts if any(text in line for text in order)]
+            assert [text for line in said for text in order if text in line] == order
+            await session.accept("c")
+            await session.accept("b")
+            again = await it.client.reload()
+            assert (again.proxies, again.visitors) == (([], [], []), ([], [], []))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"serverPort": "x"}, "cannot unmarshal string into int"),
+        ({"log.level": "loud"}, "invalid log level"),
+        ({"what": 1}, 'unknown field "what"'),
+        ({"proxies": [{"name": "a", "type": "tcp"}] * 2}, "proxy name [a] is duplicated"),
+        ({"auth": {"tokenSource": {"type": "file", "file": {"path": "/none/at/all"}}}}, "failed to resolve auth.tokenSource"),
+        ({"transport.tls": {"enable": True, "trustedCaFile": "/none/at/all"}}, "open /none/at/all: no such file"),
+        ({"proxies": [{"name": "a", "type": "xtcp"}]}, "is not supported yet"),
+    ],
+    ids=str,
+)
+async def test_with_a_bad_file_nothing_changes(changes: dict[str, Any], text: str, tmp_path: Path) -> None:
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path, proxies=[proxy("it", 1)]) as it:
+            session = await server.session()
+            await session.accept("it")
+            await lines.wait_for("start proxy success")
+            before, count = it.client.config, len(lines.texts)
+            with pytest.raises(ConfigError) as failure:
+                await it.reload(**changes)
+            assert text in str(failure.value)
+            assert it.client.config == before
+            assert lines.texts[count:] == []
+
+
+async def test_without_a_file_there_is_no_reload() -> None:
+    with logged():
+        async with frps() as server, running_frpc(server) as client:
+            with pytest.raises(ConfigError, match=r"^frpc has no config file path$"):
+                await client.reload()
+
+
+async def test_what_is_applied_and_what_needs_a_restart(tmp_path: Path) -> None:
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path) as it:
+            session = await server.session()
+            done = await it.reload(**{"user": "u", "log.level": "debug", "metadatas.a": "b", "transport.poolCount": 3, "serverPort": 1})
+            assert done.applied == ["transport.poolCount", "metadatas"]
+            assert done.restart == ["user", "serverPort", "log.level"]  # nobody said whose log it is
+            await lines.wait_for("restart needed for: user, serverPort, log.level")
+            session.cut()
+            login = (await server.session()).login
+            assert (login.user, login.pool_count, login.metas) == ("", 3, {"a": "b"})
+
+
+async def test_how_to_log_is_passed_on(tmp_path: Path) -> None:
+    told: list[LogConfig] = []
+    with logged():
+        async with frps() as server, filed(server, tmp_path) as it:
+            await server.session()
+            it.client._renew_log = told.append
+            done = await it.reload(**{"log.level": "debug"})
+            assert (done.applied, [each.level for each in told]) == (["log.level"], ["debug"])
+            await it.client.reload()
+            assert len(told) == 1
+
+
+async def test_another_token_is_for_the_next_login(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("another")
+    with logged():
+        async with frps() as server, filed(server, tmp_path, {"auth.additionalScopes": ["HeartBeats"]}) as it:
+            session = await server.session()
+            source = {"tokenSource": {"type": "file", "file": {"path": str(tmp_path / "token")}}}
+            it.write(**{"auth": source, "transport.heartbeatInterval": 10})
+            await it.client.reload()
+            ping = await session.control.expect(Ping)  # the session goes on as it was agreed
+            assert ping.privilege_key == privilege_key(TOKEN, ping.timestamp)
+            assert it.client.session is not None
+            assert it.client.session.token == TOKEN
+            session.cut()
+            talk = await server.next_talk()
+            login = await talk.receive()
+            assert isinstance(login, Login)
+            assert login.privilege_key == privilege_key("another", login.timestamp)
+
+
+async def test_without_a_session_a_reload_is_for_the_next_one(mock_clock: MockClock, tmp_path: Path) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path, proxies=[proxy("a", 1)]) as it:
+            server.refuses = True
+            await lines.wait_for("connect to server error")
+            server.refuses = False
+            await it.reload(proxies=[proxy("b", 1)])
+            await trio.sleep(0.01)
+            assert lines.count("try to connect") == 1
+            await clock.forward(3)
+            await (await server.session()).accept("b")
+            assert "proxy removed" not in lines
+
+
+async def test_when_it_may_have_been_the_reason_the_next_attempt_is_at_once(mock_clock: MockClock, tmp_path: Path) -> None:
+    Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path) as it:
+            await server.session(error="token in login doesn't match")
+            await lines.wait_for("connect to server error")
+            assert it.client.way.phase == "waiting"
+            await it.reload(**{"auth.token": "another"})
+            login = await (await server.next_talk()).receive()
+            assert isinstance(login, Login)
+            assert login.privilege_key == privilege_key("another", login.timestamp)
+
+
+async def test_the_file_is_watched_when_that_is_asked_for(mock_clock: MockClock, tmp_path: Path) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path, {"transport.tcpMuxKeepaliveInterval": -1}) as it:
+            session = await server.session()
+            it.write(proxies=[proxy("a", 1)])
+            await clock.forward(9)
+            assert "success reload conf" not in lines
+            await it.reload(watchConfig=True, includes=[str(tmp_path / "*.toml")])
+            await clock.forward(3)
+            it.write(watchConfig=True, includes=[str(tmp_path / "*.toml")], proxies=[proxy("a", 1)])
+            await clock.forward(5)
+            await session.accept("a")
+            (tmp_path / "more.toml").write_text('[[proxies]]\nname = "b"\ntype = "tcp"\nlocalPort = 1\n')
+            await clock.forward(5)
+            await session.accept("b")
+            (tmp_path / "more.toml").write_text("[[")
+            await clock.forward(5)
+            await lines.wait_for("reload config error: load additional config from")
+            it.write(watchConfig=False)
+            await clock.forward(5)
+            await lines.wait_for("proxy removed: [a b]")
+            it.write(proxies=[proxy("a", 1)])
+            count = lines.count("success reload conf")
+            await clock.forward(9)
+            assert lines.count("success reload conf") == count == 4
+
+
+async def test_a_stop_withdraws_and_ends_after_a_while(tmp_path: Path) -> None:
+    with logged():
+        async with frps() as server, filed(server, tmp_path, proxies=[proxy("it", 1)]) as it:
+            session = await server.session()
+            await session.accept("it")
+            it.client.stop(0.05)
+            it.client.stop(0.05)
+            assert await session.control.expect(CloseProxy) == CloseProxy("it")
+            assert not it.stopped.is_set()
+            with pytest.raises(FrpError, match="is being stopped"):
+                await it.client.reload()
+            with trio.fail_after(5):
+                await it.stopped.wait()
+            assert await session.control.ending() == "eof"
+
+
+async def test_the_admin_server_is_there_before_anything_connects_and_gone_when_the_login_fails(tmp_path: Path) -> None:
+    port = free_port()
+    web = free_port()
+    with logged() as lines:
+        client = Client(frpc_config(port, {"webServer.port": web}))
+        with pytest.raises(FrpError, match=r"^login to the server failed"):
+            await client.run()
+        said = ("admin server listen on", "try to connect to server", "connect to server error")
+        assert [text for line in lines.texts for text in said if text in line] == [*said]
+        tcp_listener(HOST, web).close()
+        with closing(tcp_listener(HOST, web)), pytest.raises(FrpError, match=rf"listen tcp {HOST}:{web}: bind: address already in use$"):
+            await Client(frpc_config(port, {"webServer.port": web})).run()

@@ -158,7 +158,9 @@ class Side:
         self.seen: list[str] = []
         self.healthy = True
         self.config = SimpleNamespace(health_check=HealthCheck(type="tcp", **settings), local_ip=HOST, local_port=1)
-        self.log = SimpleNamespace(info=self.seen.append, warning=lambda text, error: self.seen.append(f"failed: {error}"))
+        self.log = SimpleNamespace(
+            info=self.seen.append, warning=lambda text, error: self.seen.append(f"failed: {error}"), debug=lambda text, error: None
+        )
         self.session = self
 
     def health_changed(self, proxy: Side, *, healthy: bool) -> None:
@@ -205,3 +207,12 @@ async def test_defaults_and_a_service_that_hangs(monkeypatch: pytest.MonkeyPatch
         await Monitor(cast(LocalSide, side)).run()
     assert side.seen == [*UP, "failed: no answer within 3 s", *DOWN, *UP]
     assert times == [0, 10, 23]
+
+
+async def test_a_service_that_stays_down_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    side = Side(max_failed=2)
+    no, slow = "failed: no", "failed: no answer within 3 s"
+    with probes(monkeypatch, "-" * 70 + "-.-" + "-+----"), trio.move_on_after(900):
+        await Monitor(cast(LocalSide, side)).run()
+    # at the start, after ten minutes, with each new reason; then each time until it counts as down
+    assert side.seen == [no, no, slow, no, *UP, no, no, *DOWN]

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from frp_py.client import session as session_module
 from frp_py.client.app import Client
 from frp_py.client.phase import Phase
+from frp_py.client.plugins.base import Plugin
 from frp_py.client.proxies.base import LocalSide
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.auth import privilege_key
@@ -25,6 +26,7 @@ from tests.support.inside import (
     Talk,
     ending,
     free_port,
+    frpc_config,
     frps,
     logged,
     proxy,
@@ -33,7 +35,7 @@ from tests.support.inside import (
     running_frpc,
     service,
 )
-from tests.support.net import until
+from tests.support.net import descriptors, until
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])
@@ -237,6 +239,17 @@ async def test_a_work_connection_for_nobody(mux: bool) -> None:
             await started(refused, "", error="no")
             assert await refused.ending() == "eof"
             await lines.wait_for("StartWorkConn contains error: no")
+
+
+async def test_a_server_does_not_fill_the_log() -> None:
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, None, [proxy("it", 1)]):
+            session = await server.session()
+            await session.control.send(*[NewProxyResp("\n" * 3000) for _ in range(500)])
+            await session.accept("it")
+            await lines.wait_for("start proxy success")
+            assert 200 <= lines.count("answer for proxy [") <= 210
+            assert max(map(len, lines.texts)) < 2600
             unknown = await session.ask()
             await started(unknown, "unknown")
             assert await unknown.ending() in ("eof", "reset")
@@ -571,3 +584,222 @@ async def test_a_bug_at_the_end_of_a_proxy_keeps_no_connection_open(monkeypatch:
             assert await session.control.ending() in ("eof", "reset")
             assert await work.ending() in ("eof", "reset")
             await server.session()
+
+
+# another configuration
+
+
+def changed(client: Client, proxies: list[dict[str, Any]], **common: Any) -> None:
+    """What a reload does to a session."""
+    assert client.session is not None
+    client.session.apply(frpc_config(1, common, proxies))
+
+
+@BOTH
+async def test_what_is_as_before_goes_on_undisturbed(mux: bool) -> None:
+    with logged() as lines:
+        async with frps(mux=mux) as server, service() as web:
+            before = [proxy("same", web.port), proxy("gone", 1), proxy("changed", 1)]
+            async with running_frpc(server, {"transport.heartbeatInterval": -1}, before) as client:
+                session = await server.session()
+                for name in ("same", "gone", "changed"):
+                    await session.accept(name)
+                await lines.wait_for("start proxy success", 3)
+                work = await session.ask()
+                await started(work, "same")
+                there = await web.accept()
+                idle = await session.ask()
+                kept = side(client, "same")
+                changed(client, [proxy("same", web.port), proxy("new", 2), proxy("changed", 2)])
+                await lines.wait_for("proxy removed: [gone changed]")
+                await lines.wait_for("proxy added: [new changed]")
+                # all that ends is told before what begins
+                assert [(await session.control.receive()) for _ in range(2)] == [CloseProxy("gone"), CloseProxy("changed")]
+                await session.accept("new")
+                await session.accept("changed")
+                await until(lambda: phase(client, "changed") is phase(client, "new") is Phase.RUNNING)
+                assert session.control.data == b""
+                assert side(client, "same") is kept
+                assert "gone" not in client.session.proxies  # type: ignore[union-attr]
+                await work.send_raw(b"x")
+                assert await receive_exactly(there, 1) == b"x"
+                await started(idle, "same")
+                await idle.send_raw(b"y")
+                assert await receive_exactly(await web.accept(), 1) == b"y"
+
+
+async def test_nothing_is_done_about_what_is_the_same() -> None:
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, None, [proxy("it", 1)]) as client:
+            session = await server.session()
+            await session.accept("it")
+            await lines.wait_for("start proxy success")
+            before = len(lines.texts)
+            changed(client, [proxy("it", 1)])
+            await synchronised(session)
+            assert session.control.data == b""
+            assert lines.texts[before:] == []
+
+
+async def test_users_of_a_proxy_that_is_gone_stay_and_no_more_come() -> None:
+    with logged():
+        async with frps() as server, service() as web, running_frpc(server, None, [proxy("it", web.port)]) as client:
+            session = await server.session()
+            await session.accept("it")
+            work, late = await session.ask(), await session.ask()
+            await started(work)
+            there = await web.accept()
+            changed(client, [])
+            await work.send_raw(b"x")
+            assert await receive_exactly(there, 1) == b"x"
+            await started(late)
+            assert await late.ending() in ("eof", "reset")
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["withdrawn", "asked twice"])
+async def test_an_answer_to_an_earlier_wish_is_not_taken_for_that_to_the_new_one(answered: bool, mock_clock: MockClock) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, QUIET, [proxy("it", 1)]) as client:
+            session = await server.session()
+            await session.control.expect(NewProxy)
+            stale = 1
+            if answered:  # it was asked again after 20 s, and then once more
+                await clock.forward(24)
+                await session.control.expect(NewProxy)
+                stale = 2
+            changed(client, [proxy("it", 2)])
+            assert await session.control.expect(CloseProxy) == CloseProxy("it")
+            await session.control.expect(NewProxy)
+            await session.control.send(*[NewProxyResp("it", ":1")] * stale, NewProxyResp("it", error="port not allowed"))
+            await lines.wait_for("[it] start error: port not allowed")
+            assert (phase(client), side(client, "it").remote_address) == (Phase.START_ERROR, "")
+            assert "start proxy success" not in lines
+            await clock.forward(34)
+            await session.accept("it")
+            await lines.wait_for("[it] start proxy success")
+
+
+async def test_the_health_of_a_proxy_that_is_gone_is_not_watched(mock_clock: MockClock) -> None:
+    clock = Clock(mock_clock)
+    check: dict[str, Any] = {"healthCheck": {"type": "tcp", "intervalSeconds": 1}}
+    with logged():
+        async with frps() as server, service() as web, running_frpc(server, QUIET, [proxy("it", web.port, **check)]) as client:
+            session = await server.session()
+            await (await web.accept()).aclose()
+            await session.accept("it")
+            assert client.session is not None
+            tasks = len(client.session.nursery.child_tasks)
+            changed(client, [proxy("other", web.port, **check)], **QUIET)
+            await (await web.accept()).aclose()
+            await session.accept("other")
+            await until(lambda: len(client.session.nursery.child_tasks) == tasks)  # type: ignore[union-attr]
+            changed(client, [], **QUIET)
+            await until(lambda: len(client.session.nursery.child_tasks) == tasks - 1)  # type: ignore[union-attr]
+            await clock.forward(5)
+            with trio.move_on_after(0.1):
+                await web.accept()
+                pytest.fail("it was probed")
+
+
+async def test_a_plugin_that_is_ready_too_late_gives_back_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, closed = trio.Event(), trio.Event()
+    prepare, close = Plugin.prepare, Plugin.close
+
+    async def slowly(self: Plugin[Any]) -> None:
+        await go.wait()
+        await prepare(self)
+
+    def noted(self: Plugin[Any]) -> None:
+        close(self)
+        closed.set()
+
+    monkeypatch.setattr(Plugin, "prepare", slowly)
+    monkeypatch.setattr(Plugin, "close", noted)
+    with logged() as lines:
+        wishes = [proxy("it", 0, plugin={"type": "unix_domain_socket", "unixPath": "/none"})]
+        async with frps() as server, running_frpc(server, None, wishes) as client:
+            session = await server.session()
+            await session.accept("it")
+            await until(lambda: side(client, "it").is_preparing)
+            gone = side(client, "it")
+            changed(client, [])
+            await session.control.expect(CloseProxy)
+            go.set()
+            with trio.fail_after(5):
+                await closed.wait()
+            assert gone.phase is Phase.CLOSED
+            assert "start proxy success" not in lines
+
+
+def stcp_visitor(name: str, port: int, kind: str = "stcp", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, "serverName": "s", "secretKey": "k", "bindAddr": HOST, "bindPort": port, **more}
+
+
+@pytest.mark.parametrize("kind", ["stcp", "sudp"])
+async def test_visitors_are_exchanged_at_the_same_port(kind: str) -> None:
+    one, two = free_port(), free_port()
+    with logged() as lines:
+        async with frps() as server:
+            before = {"visitors": [stcp_visitor("same", one, kind), stcp_visitor("changed", two, kind)]}
+            async with running_frpc(server, before) as client:
+                await server.session()
+                await lines.wait_for("start visitor success", 2)
+                assert client.session is not None
+                same = client.session.visitors["same"]
+                descriptors_before = descriptors()
+                changed(client, [], visitors=[stcp_visitor("same", one, kind), stcp_visitor("changed", two, kind, serverName="t")])
+                await lines.wait_for("visitor removed: [changed]")
+                await lines.wait_for("visitor added: [changed]")
+                await lines.wait_for("[changed] start visitor success", 2)
+                assert client.session.visitors["same"] is same
+                assert descriptors() == descriptors_before
+                changed(client, [])
+                await lines.wait_for("visitor removed: [same changed]")
+                assert descriptors() == descriptors_before - 2
+                assert client.session.visitors == {}
+
+
+async def test_visitors_that_can_not_start_are_tried_again_and_no_longer_once_they_run(mock_clock: MockClock) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, service() as taken, running_frpc(server, QUIET) as client:
+            session = await server.session()
+            await synchronised(session)
+            assert client.session is not None
+            changed(client, [], visitors=[stcp_visitor("it", taken.port)], **QUIET)
+            await lines.wait_for("[it] start error: listen tcp")
+            assert client.session.visitors["it"].error
+            await clock.forward(11)
+            await lines.wait_for("try to start visitor [it]")
+            await lines.wait_for("[it] start error: listen tcp", 2)
+            changed(client, [], visitors=[stcp_visitor("it", free_port())], **QUIET)
+            await lines.wait_for("[it] start visitor success")
+            tasks = len(client.session.nursery.child_tasks)
+            await clock.forward(11)
+            await until(lambda: len(client.session.nursery.child_tasks) == tasks - 1)  # type: ignore[union-attr]
+            assert lines.count("try to start visitor") == 1
+
+
+async def test_heartbeats_begin_change_and_end(mock_clock: MockClock) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, QUIET) as client:
+            session = await server.session()
+            await synchronised(session)
+            await clock.forward(5)
+            assert "heartbeat" not in lines
+            changed(client, [], **{"transport.heartbeatInterval": 2, "transport.heartbeatTimeout": 4}, **QUIET)
+            for _ in range(4):
+                await session.control.expect(Ping)
+                await session.control.send(Pong())
+                await synchronised(session)
+                await clock.forward(2)
+            changed(client, [], **QUIET)
+            await synchronised(session)
+            before = lines.count("send heartbeat")
+            await clock.forward(9)
+            assert lines.count("send heartbeat") == before
+            changed(client, [], **{"transport.heartbeatInterval": 2, "transport.heartbeatTimeout": 4}, **QUIET)
+            await clock.forward(6)
+            await lines.wait_for("session with the server ended: heartbeat timeout")

@@ -113,7 +113,7 @@ async def test_the_ip_that_a_client_came_from() -> None:
     with logged() as lines:
         async with running_server({"bindAddr": "::"}) as server, peers_of(server) as peers:
             await peers.logged_in(user="u", client_id="c", os="linux", arch="amd64")
-            assert server.clients.entries["u.c"].ip == HOST
+            assert server.clients.entries["u", "c"].ip == HOST
             line = await lines.wait_for("client login info: ip [127.0.0.1:")
             assert line.endswith("version [0.70.1] hostname [h] os [linux] arch [amd64]")
 
@@ -153,7 +153,7 @@ async def test_a_client_id_belongs_to_one(mock_clock: MockClock) -> None:
             assert len(server.controls.all()) == 1
             assert (await (await peers.connect()).log_in(user="v", client_id="c")).error == ""
             await one.control.stream.aclose()
-            await until(lambda: not server.clients.entries["u.c"].online)
+            await until(lambda: not server.clients.entries["u", "c"].online)
             assert (await (await peers.connect()).log_in(user="u", client_id="c")).error == ""
 
 

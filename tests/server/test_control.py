@@ -490,6 +490,58 @@ async def test_ports_are_counted_for_each_client() -> None:
             assert (await other.register("d")).error == ""
 
 
+async def test_a_work_connection_that_is_not_taken_makes_nobody_known() -> None:
+    with logged():
+        async with running_server({"transport.tcpMux": False}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in(pool_count=0)
+            for _ in range(10):  # that many are taken beyond those that are wanted
+                await peers.work_of(peer)
+            await until(lambda: len(server.controls.running(peer.run_id).work._idle) == 10)  # type: ignore[attr-defined]
+            assert len(server.lobby) == 0
+            late = await peers.work_of(peer)
+            assert (await started(late)).error == "work connection pool is full, discarding"
+            assert len(server.lobby) == 1
+
+
+async def test_proxies_are_counted_for_each_client() -> None:
+    with logged():
+        async with running_server({"maxProxiesPerClient": 2}) as server, peers_of(server) as peers:
+            one, other = await peers.logged_in(), await peers.logged_in()
+            answers = [await one.register(name, proxy_type="stcp") for name in "abcb"]
+            assert [answer.error for answer in answers] == ["", "", "exceed the max_proxies_per_client", ""]
+            await one.control.send(CloseProxy("a"))
+            assert (await one.register("c", proxy_type="stcp")).error == ""
+            assert (await other.register("d", proxy_type="stcp")).error == ""
+
+
+@pytest.mark.parametrize("detailed", [True, False])
+async def test_names_have_a_limit(detailed: bool) -> None:
+    with logged():
+        async with running_server({"detailedErrorsToClient": detailed}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in()
+            assert (await peer.register("ä" * 512, proxy_type="stcp")).error == ""
+            for name in ("ä" * 512 + "x", "x" * 9000):
+                answer = await peer.register(name, proxy_type="stcp")
+                assert answer.error == ("proxy name is longer than 1024 bytes" if detailed else f"new proxy [{name[:50]}...] error")
+                assert answer.proxy_name == name
+            assert len(server.proxies) == 1
+
+
+async def test_what_a_client_does_all_the_time_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even by coming again and again; others still have their lines."""
+    monkeypatch.setattr("frp_py.server.app._CLIENT_LINES", 30)
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            for _ in range(2):
+                peer = await peers.logged_in()
+                for _ in range(50):
+                    await peer.register("it", proxy_type="stcp")
+                    await peer.control.send(CloseProxy("it"))
+                await peer.register("last", proxy_type="stcp")
+            assert 20 <= lines.count("proxy [it]") < 120  # of 200
+            assert server.client_lines.of("192.0.2.1").take(0.0)
+
+
 # ends
 
 
@@ -552,25 +604,11 @@ async def test_an_answer_that_is_too_long_is_not_sent_and_the_session_goes_on() 
     with logged() as lines:
         async with running_server() as server, peers_of(server) as peers:
             peer = await peers.logged_in(pool_count=0)
-            name = "n" * 6000
+            name = "<" * 1024  # each is six bytes in a message
             assert (await peer.register(name)).error == ""
             await peer.control.send(NewProxy(proxy_name=name, remote_port=-1), Ping())
             assert await peer.control.receive() == Pong()
             await lines.wait_for("message not sent: NewProxyResp message of")
-
-
-async def test_a_udp_proxy_whose_name_fits_no_work_connection() -> None:
-    with logged() as lines:
-        async with running_server() as server, peers_of(server) as peers:
-            peer = await peers.logged_in(pool_count=0)
-            body = f'{{"proxy_name":"{"<" * 2000}","proxy_type":"udp"}}'.encode()  # each is six bytes in an answer
-            await peer.control.stream.send_all(peer.control._seal(struct.pack(">Bq", ord("p"), len(body)) + body))
-            await until(lambda: server.proxies)
-            work = await peer.work()
-            assert await work.ending() == "reset"
-            await lines.wait_for("no work connection: StartWorkConn message of")
-            await peer.ping()
-            await peer.control.expect(Pong)
 
 
 async def test_faults_are_told_up_to_a_length() -> None:

@@ -160,16 +160,41 @@ def test_releasing_what_is_free_does_nothing() -> None:
     assert ports.acquire("a", 80, bind)[0] == 80
 
 
+def test_a_list_of_empty_ranges_allows_nothing() -> None:
+    ports = book(PortsRange(start=9, end=1))
+    assert refusal(ports, "a", 5) == "port not allowed"
+    assert refusal(ports, "a", 0) == "no available port"
+
+
+def test_what_is_allowed_changes() -> None:
+    ports = book(PortsRange(start=1, end=5))
+    assert ports.acquire("a", 1, bind)[0] == 1
+    ports.allow((PortsRange(start=5, end=6),))
+    assert refusal(ports, "b", 1) == "port already used"
+    assert refusal(ports, "b", 2) == "port not allowed"
+    ports.release(1, 0)
+    assert refusal(ports, "b", 1) == "port not allowed"
+    assert {ports.acquire(name, 0, bind)[0] for name in "ab"} == {5, 6}  # and not 1, though "a" had it
+    assert refusal(ports, "c", 0) == "no available port"
+    ports.allow(())
+    assert ports.acquire("c", 9, bind)[0] == 9
+    ports.allow((single(5),))
+    assert refusal(ports, "d", 0) == "no available port"
+    ports.release(5, 0)
+    assert ports.acquire("d", 0, bind)[0] == 5
+
+
 NAMES = st.sampled_from("abc")
 PORTS = st.integers(0, 7)
 
 
 class Books(RuleBasedStateMachine):
-    """Ports 1 to 5 are allowed, and other programs hold some of them from time to time."""
+    """Some of the ports 1 to 5 are allowed, and other programs hold some of them from time to time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ports = book(PortsRange(start=1, end=5))
+        self.allowed = set(range(1, 6))
         self.used: dict[int, str] = {}
         self.last: dict[str, int] = {}
         self.foreign: set[int] = set()
@@ -178,14 +203,19 @@ class Books(RuleBasedStateMachine):
     def other_program(self, port: int) -> None:
         self.foreign ^= {port}
 
+    @rule(start=st.integers(1, 5), end=st.integers(1, 5))
+    def allow(self, start: int, end: int) -> None:
+        self.ports.allow((PortsRange(start=start, end=end),))
+        self.allowed = set(range(start, end + 1))
+
     @rule(name=NAMES, port=PORTS)
     def acquire(self, name: str, port: int) -> None:
-        free = set(range(1, 6)) - self.used.keys() - self.foreign
+        free = self.allowed - self.used.keys() - self.foreign
         if port == 0:
             expected = "" if free else "no available port"
         elif port in self.used:
             expected = "port already used"
-        elif port > 5:
+        elif port not in self.allowed:
             expected = "port not allowed"
         else:
             expected = "port unavailable" if port in self.foreign else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, 
 from frp_py.protocol.yamux import OWED_LIMIT
 from frp_py.server.app import Server
 from frp_py.server.lobby import Lobby
-from frp_py.server.reception import STRANGERS_OWED, Caller, Reception
+from frp_py.server.reception import STRANGERS_BYTES, STRANGERS_OWED, Caller, Reception
 from tests.support.inside import (
     Clock,
     Lines,
@@ -36,7 +37,7 @@ from tests.support.inside import (
     running_server,
     started,
 )
-from tests.support.net import until
+from tests.support.net import contexts, until
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 
@@ -58,10 +59,15 @@ class FakeServer:
         self.lingering, self.first_messages, self.strangers = FakeTimeouts(), FakeTimeouts(), FakeTimeouts()
         self.callers: set[Caller] = set()
         self.received: list[Message] = []
+        self.costs: list[float] = []
         self.strangers_log = get_logger()
+        self.log_of_client = get_logger
 
     def receive(self, message: Message, reception: Reception) -> None:
         self.received.append(message)
+
+    def offended(self, address: object, cost: float) -> None:
+        self.costs.append(cost)
 
 
 class FakeEnd:
@@ -383,7 +389,8 @@ async def test_a_client_that_is_known_has_many(mock_clock: MockClock) -> None:
             assert (await peer.register("it")).error == ""
 
 
-async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock) -> None:
+async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frp_py.server.app.STRANGERS_BYTES", 1 << 40)
     clock = Clock(mock_clock)
     with logged():
         async with running_server() as server, peers_of(server) as peers:
@@ -404,7 +411,8 @@ async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock) -> None:
             await until(lambda: counts(server) == (0, 0, 0, 0))
 
 
-async def test_what_a_stranger_may_leave_unread() -> None:
+async def test_what_a_stranger_may_leave_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frp_py.server.app.STRANGERS_BYTES", 1 << 40)
     with logged() as lines:
         async with running_server() as server, peers_of(server) as peers:
             stranger, good = await peers.connect(), await peers.logged_in()
@@ -418,6 +426,39 @@ async def test_what_a_stranger_may_leave_unread() -> None:
             with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
                 await rude.send_all(struct.pack(">III", 2 << 16 | 1, 0, 0) * 2_000_000)
             await lines.wait_for("asks for more answers than it reads")
+            assert (await good.register("it")).error == ""
+
+
+@pytest.mark.parametrize("under_tls", [True, False])
+async def test_pings_by_the_million_are_no_login(under_tls: bool) -> None:
+    """Somebody who reads the answers, too. Who has logged in may go on for as long as he likes."""
+    pings = struct.pack(">III", 2 << 16 | 1, 0, 0) * 1000
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            good = await peers.logged_in()
+            stream: trio.abc.Stream = await connect(server.config.bind_port)
+            if under_tls:
+                stream = trio.SSLStream(stream, contexts()[0])
+
+            async def read() -> None:
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    while await stream.receive_some():
+                        pass
+
+            async def send() -> None:
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    for _ in range(50 * STRANGERS_BYTES // len(pings)):
+                        await stream.send_all(pings)
+                        await trio.sleep(0.001)
+
+            with trio.fail_after(5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(read)
+                    nursery.start_soon(send)
+            await lines.wait_for("link ended, the other side broke the protocol: sends more than it may")
+            assert good.link is not None
+            for _ in range(30):
+                await good.control.send(*[Ping()] * 1000)
             assert (await good.register("it")).error == ""
 
 

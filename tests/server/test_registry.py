@@ -187,11 +187,13 @@ async def test_any_number_of_logins_in_any_order(seed: int) -> None:
 
 
 def names(clients: Clients) -> dict[str, bool]:
-    return {key: entry.online for key, entry in clients.entries.items()}
+    return {entry.key: entry.online for entry in clients.entries.values()}
 
 
 def entry(clients: Clients, key: str) -> ClientEntry:
-    return clients.entries[key]
+    found = clients.find(key)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -200,9 +202,10 @@ def entry(clients: Clients, key: str) -> ClientEntry:
 async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: str) -> None:
     clients = Clients()
     clients.register(control("r", 7, user, client_id), 100.9)
+    identity = user, client_id or "r"
     assert clients.entries == {
-        key: ClientEntry(
-            key=key,
+        identity: ClientEntry(
+            identity=identity,
             user=user,
             client_id=client_id,
             run_id="r",
@@ -215,6 +218,33 @@ async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: 
             last_connected_at=100,
         )
     }
+    assert entry(clients, key).key == key
+
+
+async def test_clients_that_are_shown_with_the_same_key() -> None:
+    clients = Clients()
+    one, other = control("r", 1, "a", "b.c"), control("s", 2, "a.b", "c")
+    clients.register(one, 1)
+    clients.register(other, 2)
+    assert [(each.key, each.user) for each in clients.entries.values()] == [("a.b.c", "a"), ("a.b.c", "a.b")]
+    assert entry(clients, "a.b.c").user == "a"
+    clients.unregister(one, 3)
+    assert (entry(clients, "a.b.c").user, entry(clients, "a.b.c").online) == ("a.b", True)
+    clients.unregister(other, 4)
+    assert not entry(clients, "a.b.c").online
+    assert clients.find("a.b") is None
+    assert clients.find("b.c") is None
+
+
+async def test_a_client_without_an_id_whose_run_id_is_the_id_of_another() -> None:
+    clients = Clients()
+    one, other = control("r", 1, "", "x"), control("x", 2, "", "")
+    clients.register(one, 1)
+    clients.register(other, 2)
+    clients.unregister(one, 3)
+    assert entry(clients, "x").run_id == "x"
+    clients.unregister(other, 4)
+    assert clients.entries == {}
 
 
 async def test_one_without_an_id_disappears() -> None:

@@ -8,13 +8,14 @@ from typing import Any, cast
 import pytest
 
 from frp_py.errors import Refused
-from frp_py.log import get_logger
+from frp_py.net.bounded_log import BoundedLog, Budget
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import Holder
 from frp_py.protocol import wire_v1
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.messages import NewProxy, NewVisitorConn, NewVisitorConnResp, StartWorkConn
 from frp_py.server.proxies.stcp import StcpPublic
+from frp_py.server.statistics import Statistics
 from frp_py.server.visitors import receive_visitor
 from tests.net.engine.test_datagrams import FakeEnd
 
@@ -38,7 +39,9 @@ class World:
     def __init__(self, *allowed: str, kind: str = "stcp") -> None:
         self.engine = Engine()
         self.work = Work()
-        self.server: Any = SimpleNamespace(controls=self, proxies={}, users=set(), callers=set())
+        statistics = Statistics(0, remember=False)
+        budget = Budget(100, 1)
+        self.server: Any = SimpleNamespace(controls=self, proxies={}, users=set(), callers=set(), statistics=statistics, user_lines=budget)
         self.control: Any = SimpleNamespace(
             login=SimpleNamespace(user="owner"),
             engine=self.engine,
@@ -48,10 +51,9 @@ class World:
             wire=wire_v1,
             wire_name="v1",
             half_close=True,
-            log=get_logger(),
+            log=BoundedLog("", budget, about="clients"),
             connections=0,
-            traffic_in=0,
-            traffic_out=0,
+            limit=None,
         )
         self.proxy = StcpPublic(cast("Any", self.control), NewProxy("p", kind, sk="key", allow_users=allowed))
         self.server.proxies["p"] = self.proxy
@@ -191,14 +193,14 @@ def test_a_work_connection_that_is_dead_is_not_used() -> None:
     assert visitor.end.state == "open"
 
 
-def test_too_many_are_waiting() -> None:
+async def test_too_many_are_waiting() -> None:
     world = World()
     visitors = [world.visit() for _ in range(130)]
     assert [visitor.end.state for visitor in visitors] == ["open"] * 128 + ["closed"] * 2
     assert len(world.work.waiting) == 128
 
 
-def test_those_who_wait_are_sent_away_when_the_proxy_goes() -> None:
+async def test_those_who_wait_are_sent_away_when_the_proxy_goes() -> None:
     world = World()
     visitors = [world.visit() for _ in range(3)]
     world.proxy.close()
@@ -206,7 +208,7 @@ def test_those_who_wait_are_sent_away_when_the_proxy_goes() -> None:
     assert (world.work.waiting, world.proxy.waiting) == ([], set())
 
 
-def test_no_work_connection() -> None:
+async def test_no_work_connection() -> None:
     world = World()
     visitor = world.visit()
     world.work.waiting[0].give_up("timeout trying to get work connection")

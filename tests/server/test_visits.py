@@ -12,7 +12,7 @@ import trio
 from frp_py.net.features import DIRECT
 from frp_py.protocol.messages import ReqWorkConn, StartWorkConn
 from frp_py.server.visits import address_text
-from tests.support.inside import Talk, connect, ending, free_port, logged, peers_of, receive_all, receive_exactly, running_server, started
+from tests.support.inside import connect, ending, free_port, logged, peers_of, receive_all, receive_exactly, running_server, started
 from tests.support.net import until
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
@@ -110,24 +110,6 @@ async def test_a_work_connection_that_breaks_breaks_its_user(mux: bool) -> None:
             work.stream.end.abort()
             assert await ending(user) == "reset"
             await until(lambda: not server.users)
-
-
-async def test_a_user_without_a_place_for_his_address() -> None:
-    """A name so long that StartWorkConn can't be sent."""
-    with logged() as lines:
-        async with running_server() as server, peers_of(server) as peers:
-            peer = await peers.logged_in(features=(DIRECT,))
-            name = "n" * 10150
-            assert (await peer.register(name, remote_port=(port := free_port()))).error == ""
-            with contextlib.suppress(OSError):  # it may be reset while it is still being opened
-                assert await ending(await connect(port)) == "reset"
-            await lines.wait_for("StartWorkConn message of")
-            other = free_port()
-            assert (await peer.register("good", remote_port=other)).error == ""
-            user = await connect(other)
-            await until(lambda: len(peer.opened_by_server) == 2)
-            assert (await started(Talk(peer.opened_by_server[1], peer.control.wire))).proxy_name == "good"
-            await user.aclose()
 
 
 async def test_users_who_can_not_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,10 +82,11 @@ class User:
 class Pool:
     """A pool, and how often the client was asked."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, room: int = 1 << 20) -> None:
+        self.room = room
         self.asked = 0
         self.timeouts = FakeTimeouts()
-        self.pool = WorkPool(size, self._ask, self.timeouts)
+        self.pool = WorkPool(size, self._ask, self.timeouts, lambda waiting: waiting < self.room)
         self.pool.start()
 
     def _ask(self) -> None:
@@ -370,8 +371,8 @@ class AnyUser(User):
         return not self.is_dead
 
 
-def direct(link: FakeLink) -> Direct:
-    return Direct(cast(Engine, None), cast(Any, link))
+def direct(link: FakeLink, *, has_room: bool = True) -> Direct:
+    return Direct(cast(Engine, None), cast(Any, link), lambda waiting: has_room)
 
 
 def test_direct_opens_a_stream_for_each_user() -> None:
@@ -403,3 +404,21 @@ def test_direct_on_a_link_that_dies_under_the_first_bytes() -> None:
     user = AnyUser(is_dead=True)
     direct(FakeLink()).want(user)
     assert user.reason == "link is lost"
+
+
+FULL = "the client has as many users as maxUsersPerClient allows"
+
+
+def test_direct_when_the_client_has_its_fill_of_users() -> None:
+    link, user = FakeLink(), AnyUser()
+    direct(link, has_room=False).want(user)
+    assert user.reason == FULL
+    assert link.opened == []
+
+
+def test_a_pool_whose_client_has_its_fill_of_users() -> None:
+    pool = Pool(0, room=2)
+    users = [pool.user() for _ in range(3)]
+    assert [user.reason for user in users] == ["", "", FULL]
+    pool.pool.leave(users[0])
+    assert pool.user().reason == ""

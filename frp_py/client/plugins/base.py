@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 
 from frp_py.config.plugins import PluginBase
-from frp_py.errors import FrpError
 from frp_py.net.engine.loop import Timeouts
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.stream import EndStream, Holder
@@ -31,7 +30,7 @@ class Plugin(Generic[Options]):
         self.options = options
         self.session = proxy.session
         self.engine = proxy.session.engine
-        self.log = proxy.log
+        self.log = proxy.users_log
         self.negotiations = Timeouts(_NEGOTIATION)
         """Of users who have yet to say what they want."""
 
@@ -97,15 +96,3 @@ class Plugin(Generic[Options]):
         for holder in holders:
             holder.hand_over()
         relay.start()
-
-
-def host_and_port(address: str, default_port: int | None = None) -> tuple[str, int]:
-    """Split `host:port`; IPv6 hosts are in brackets. Raises FrpError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")) or address.endswith("]"):
-        if default_port is None:
-            raise FrpError(f"address {address}: missing port in address")
-        host, port = address, str(default_port)
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise FrpError(f"address {address}: invalid port")
-    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)

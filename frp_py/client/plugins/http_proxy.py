@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.client.plugins.backends import BackendError, Backends
-from frp_py.client.plugins.base import host_and_port
-from frp_py.client.plugins.forward import Forwarder, Outgoing, request_fields
-from frp_py.client.plugins.http_plugin import HttpPlugin, User
+from frp_py.client.plugins.backends import BackendError
+from frp_py.client.plugins.forward import Outgoing, request_fields
+from frp_py.client.plugins.forwarding import ForwardingPlugin
 from frp_py.config.plugins import HttpProxyPlugin
 from frp_py.errors import FrpError, PeerError
+from frp_py.net.addresses import host_and_port
 from frp_py.net.http.auth import allows
 from frp_py.net.http.heads import values_of
 from frp_py.net.http.pages import TEXT
 from frp_py.net.http.rules import without
 
 if TYPE_CHECKING:
+    from frp_py.client.plugins.http_plugin import User
     from frp_py.net.serving.exchange import Exchange
 
 _WRONG_PASSWORD = 0.2  # s that the answer waits
@@ -29,24 +30,8 @@ _CONNECTED = b"HTTP/1.1 200 OK\r\n\r\n"
 _NEXT_HOP = frozenset((b"connection", b"upgrade", b"te", b"trailers"))
 
 
-class HttpProxy(HttpPlugin[HttpProxyPlugin]):
+class HttpProxy(ForwardingPlugin[HttpProxyPlugin]):
     """Connects users to what they ask for."""
-
-    async def prepare(self) -> None:
-        """Make ready."""
-        self._backends = Backends(self.session, use_tls=False)
-        self._forwarder = Forwarder(self, self._backends, _failed)
-        await super().prepare()
-
-    def each_second(self) -> None:
-        """Look after what waits."""
-        super().each_second()
-        self._backends.sweep()
-
-    def close(self) -> None:
-        """Stop."""
-        super().close()
-        self._backends.close()
 
     async def answer(self, exchange: Exchange, user: User) -> None:
         """Do what is asked for."""
@@ -56,6 +41,10 @@ class HttpProxy(HttpPlugin[HttpProxyPlugin]):
             await exchange.answer(407, [(b"Proxy-Authenticate", b"Basic")])
         else:
             await self._pass_on(exchange)
+
+    async def failed(self, exchange: Exchange, reason: str) -> None:
+        """Tell the user why."""
+        await exchange.answer(500, [TEXT, (b"X-Content-Type-Options", b"nosniff")], reason.encode(errors="replace") + b"\n")
 
     async def _allowed(self, exchange: Exchange) -> bool:
         options = self.options
@@ -71,7 +60,7 @@ class HttpProxy(HttpPlugin[HttpProxyPlugin]):
             await _say_last(exchange, _NOT_AUTHORIZED)
             return
         try:
-            target = await self._backends.open(host_and_port(exchange.target.decode("latin-1"), 443))
+            target = await self.backends.open(host_and_port(exchange.target.decode("latin-1"), 443))
         except FrpError as error:
             self.log.info("http proxy CONNECT [%s] error: %s", exchange.target.decode("latin-1"), error)
             await _say_last(exchange, _BAD_REQUEST)
@@ -92,11 +81,11 @@ class HttpProxy(HttpPlugin[HttpProxyPlugin]):
                 raise BackendError('unsupported protocol scheme ""')
             address = host_and_port(exchange.host.decode("latin-1"), 80)
         except FrpError as error:
-            await _failed(exchange, str(error))
+            await self.failed(exchange, str(error))
             return
         fields = [(b"Host", exchange.host), *without(request_fields(exchange), _NEXT_HOP)]
         exchange.upgrade = b""
-        await self._forwarder.forward(exchange, Outgoing(address, exchange.target, fields))
+        await self.forwarder.forward(exchange, Outgoing(address, exchange.target, fields))
 
 
 def _credentials(value: bytes) -> tuple[str, str] | None:
@@ -123,7 +112,3 @@ async def _say_last(exchange: Exchange, response: bytes) -> None:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
     stream.close()
-
-
-async def _failed(exchange: Exchange, reason: str) -> None:
-    await exchange.answer(500, [TEXT, (b"X-Content-Type-Options", b"nosniff")], reason.encode(errors="replace") + b"\n")

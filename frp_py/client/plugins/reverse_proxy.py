@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from frp_py.client.plugins.backends import Backends
-from frp_py.client.plugins.base import host_and_port
-from frp_py.client.plugins.forward import Forwarder, Outgoing, request_fields
-from frp_py.client.plugins.http_plugin import HttpPlugin, User
+from frp_py.client.plugins.forward import Outgoing, request_fields
+from frp_py.client.plugins.forwarding import ForwardingPlugin
 from frp_py.client.plugins.termination import termination
 from frp_py.config.plugins import HttpForwardPlugin, HttpsForwardPlugin
 from frp_py.errors import FrpError
+from frp_py.net.addresses import host_and_port
 from frp_py.net.http.heads import is_authority
 from frp_py.net.http.rules import FORWARDING, clean_target, forwarded, routing_host, setting, with_set, without
 
 if TYPE_CHECKING:
+    from frp_py.client.plugins.http_plugin import User
     from frp_py.net.http.heads import Field
     from frp_py.net.serving.exchange import Exchange
 
 ForwardOptions = TypeVar("ForwardOptions", bound=HttpForwardPlugin)
 
 
-class ReverseProxy(HttpPlugin[ForwardOptions]):
+class ReverseProxy(ForwardingPlugin[ForwardOptions]):
     """Passes requests on to `localAddr`."""
-
-    backend_tls: ClassVar[bool]
 
     async def prepare(self) -> None:
         """Make ready. Raises FrpError."""
@@ -34,19 +32,11 @@ class ReverseProxy(HttpPlugin[ForwardOptions]):
         self._host = options.host_header_rewrite.encode()
         if not is_authority(self._host):
             raise FrpError(f"hostHeaderRewrite {options.host_header_rewrite!r} is no host")
-        self._backends = Backends(self.session, use_tls=self.backend_tls)
-        self._forwarder = Forwarder(self, self._backends, _bad_gateway)
         await super().prepare()
 
-    def each_second(self) -> None:
-        """Look after what waits."""
-        super().each_second()
-        self._backends.sweep()
-
-    def close(self) -> None:
-        """Stop."""
-        super().close()
-        self._backends.close()
+    async def failed(self, exchange: Exchange, reason: str) -> None:
+        """It is a bad gateway."""
+        await exchange.answer(502)
 
     async def answer(self, exchange: Exchange, user: User) -> None:
         """Pass the request on."""
@@ -56,7 +46,7 @@ class ReverseProxy(HttpPlugin[ForwardOptions]):
         fields = self.forwarding(request_fields(exchange), exchange, user)
         host = self._host or exchange.host or self.options.local_addr.encode()
         outgoing = Outgoing(self._address, clean_target(exchange.target), [(b"Host", host), *with_set(fields, self._set)])
-        await self._forwarder.forward(exchange, outgoing)
+        await self.forwarder.forward(exchange, outgoing)
 
     def forwarding(self, fields: list[Field], exchange: Exchange, user: User) -> list[Field]:
         """The fields with what the service is to know of its user."""
@@ -92,7 +82,3 @@ class TlsReverseProxy(ReverseProxy[HttpsForwardPlugin]):
 def stripped(fields: list[Field]) -> list[Field]:
     """The fields without what others said about the user."""
     return without(fields, FORWARDING)
-
-
-async def _bad_gateway(exchange: Exchange, reason: str) -> None:
-    await exchange.answer(502)

@@ -6,9 +6,10 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from frp_py.client.plugins.base import Plugin, host_and_port
+from frp_py.client.plugins.base import Plugin
 from frp_py.client.plugins.termination import termination
 from frp_py.config.plugins import Tls2RawPlugin
+from frp_py.net.addresses import host_and_port
 from frp_py.net.engine.ends import Drop, SocketEnd
 from frp_py.net.engine.stream import Holder
 from frp_py.net.engine.tls_bio import TlsOverEnd

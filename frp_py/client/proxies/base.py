@@ -11,6 +11,7 @@ import trio
 from frp_py.client.phase import Phase, Signal, after
 from frp_py.client.plugins import plugin_of
 from frp_py.errors import FrpError
+from frp_py.net.bounded_log import Budget
 from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from frp_py.client.session import Session, WorkStart
     from frp_py.config.proxies import ProxyBase
     from frp_py.net.engine.stream import Holder
+
+
+_LINES, _LINES_RATE = 1000, 5.0  # of the log about the users of one proxy: at once, and a second later on
 
 
 class Kind(Protocol):
@@ -42,12 +46,18 @@ class LocalSide:
         self.name = config.name
         self.wire_name = session.wire_name_of(config.name)
         self.log = session.log.with_prefix(config.name)
+        self.users_log = session.events_log.with_budget(Budget(_LINES, _LINES_RATE, session.user_lines), config.name, "users of this proxy")
+        """For what users bring about as often as they like."""
         self.phase = Phase.NEW
         self.asked_at = 0.0
+        self.unanswered = 0
+        """How often the server was asked since it last was told to forget the proxy, and has not answered."""
         self.error = ""
         self.early: list[tuple[WorkStart, StartWorkConn]] = []
         """Users who came on the heels of the server's answer, and overtook it on their own connections."""
         self.remote_address = ""
+        self.health_scope = trio.CancelScope()
+        """Of the task that looks whether the local service is well."""
         self.healthy = True
         """As far as is known; one that isn't doesn't ask for users."""
         transport = config.transport
@@ -61,6 +71,7 @@ class LocalSide:
     def signal(self, signal: Signal) -> None:
         """Something happened to it."""
         self.phase = after(self.phase, signal)
+        self.session.on_change()
         if self.early and self.phase is not Phase.WAIT_START:
             early, self.early = self.early, []
             for work, start in early:
@@ -101,10 +112,10 @@ class LocalSide:
             self.log.exception("bug in a plugin")
             done("the plugin has failed")
         else:
-            if self._plugin is None:
+            if self._plugin is None and self.phase is not Phase.CLOSED:
                 self._plugin = plugin
             else:
-                plugin.close()  # it took so long that the server was asked again
+                plugin.close()  # it took so long that the server was asked again, or the proxy is over
             done("")
 
     def close(self) -> None:
@@ -178,11 +189,11 @@ class Errand:
         else:
             if not self._work.is_lost:
                 return True
-        self._proxy.log.error("write proxy protocol header to local conn error: %s", reason)
+        self._proxy.users_log.error("write proxy protocol header to local conn error: %s", reason)
         return False
 
     def _failed(self, reason: str) -> None:
         config = self._proxy.config
         host = f"[{config.local_ip}]" if ":" in config.local_ip else config.local_ip
-        self._proxy.log.error("connect to local service [%s:%d] error: %s", host, config.local_port, reason)
+        self._proxy.users_log.error("connect to local service [%s:%d] error: %s", host, config.local_port, reason)
         self._work.end.abort()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import PeerError
+from frp_py.net.bounded_log import Budget
 from frp_py.net.engine.stream import Holder
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.auth import privilege_key
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from frp_py.client.session import Session
     from frp_py.config.visitors import VisitorBase
     from frp_py.net.engine.ends import End
+
+
+_LINES, _LINES_RATE = 1000, 5.0  # of the log about the users of one visitor: at once, and a second later on
 
 
 class Kind(Protocol):
@@ -35,7 +39,13 @@ class Visitor:
         self.config = config
         self.name = config.name
         self.log = session.log.with_prefix(config.name)
+        self.users_log = session.events_log.with_budget(
+            Budget(_LINES, _LINES_RATE, session.user_lines), config.name, "users of this visitor"
+        )
+        """For what users bring about as often as they like."""
         self.is_started = False
+        self.error = ""
+        """Why it couldn't be started at the last attempt."""
         owner = config.server_user or session.config.user
         self.target = f"{owner}.{config.server_name}" if owner else config.server_name
         """The name of the proxy on the wire."""

@@ -68,7 +68,7 @@ class _User:
         relay.start()
 
     def _failed(self, reason: str) -> None:
-        self._visitor.log.warning("start new visitor connection error: %s", reason)
+        self._visitor.users_log.warning("start new visitor connection error: %s", reason)
         self._user.abort()
 
     # as the owner of the user's end while it waits

@@ -76,6 +76,6 @@ class SudpVisitor(Visitor):
     def _failed(self, reason: str) -> None:
         self._call = None
         self._not_before = trio.current_time() + _PAUSE
-        self.log.warning("start new visitor connection error: %s", reason)
+        self.users_log.warning("start new visitor connection error: %s", reason)
         if self._users is not None:
             self._users.forget_waiting()

@@ -33,7 +33,8 @@ _PING = 30  # s
 _COMPLAINT = 10  # s between two log lines about the same trouble
 _NEAR = 0.01  # s; with this round-trip time the least window carries 26 MB/s
 _IDLE = 30  # s without traffic, and a local socket is closed
-KNOWN = 8192  # users whose addresses are kept ready
+KNOWN = 8192  # users who are remembered; those of a time before are kept as well
+_REMEMBERED = 60  # s, and up to twice that, after the last datagram from or for a user: twice as long as his local socket lives
 _RUN = 4 if sys.platform == "linux" else 1 << 30  # datagrams of one size for one target, which go in one call
 _RUN_MOST = 64  # that the system takes
 _RUN_BYTES = 65000
@@ -186,6 +187,8 @@ class PacketStream:
 class UserPort:
     """A UDP socket that users send to, and at most one packet stream at a time that carries what they say.
 
+    Answers go to those only who have sent something lately: the other side can't make this machine send to anybody else.
+
     `need()` is called when there is something to carry and no stream; `attach` gives it one. `on_lost(reason)`: it is gone again.
     `count(n, m)`: n bytes of content were handed to the link, m to users.
     """
@@ -208,7 +211,6 @@ class UserPort:
         self._engine = engine
         self._sock = sock
         self._fd = sock.fileno()
-        self._is_v6 = sock.family == socket.AF_INET6
         self._recvfrom = sock.recvfrom
         self._sendto = sock.sendto
         self._wire = wire
@@ -219,17 +221,18 @@ class UserPort:
         self._on_lost = on_lost
         self._count = count
         self._tails: dict[Any, bytes] = {}  # of users' addresses
-        self._addresses: dict[bytes, Any] = {}  # of tails
+        self._users: dict[bytes, Any] = {}  # their addresses by tails
+        self._former: dict[bytes, Any] = {}  # those that were in there before
         self._queue: list[bytes] = []
         self._queued = 0  # bytes of content in it
-        self._ticks = 0
+        self._ticks = self._quiet_until = 0
         self._open = True
         engine.watch(self._fd, READ, self._on_event)
         engine.each_second(self._tick)
 
     def attach(self, end: End) -> None:
         """Carry the datagrams over `end`, whose owner this becomes; those that waited go first."""
-        reader = PacketReader(self._wire, self._addresses, self._meet)
+        reader = PacketReader(self._wire, self._users, self._recall)
         self.stream = PacketStream(self._engine, end, reader, self._to_users, self._lost)
         if self._queue:
             self.stream.send(b"".join(self._queue))
@@ -292,13 +295,24 @@ class UserPort:
 
     def _tail(self, address: Any) -> bytes:
         """For a user who is new, or hasn't been heard of for a minute."""
-        if len(self._tails) >= KNOWN:
-            self._tails.clear()
         host = address[0]
         if len(address) == 4 and address[3]:
             host = f"{host}%{_zone(address[3])}"
-        tail = self._tails[address] = tail_of(UDPAddress.of(host, address[1]))
+        tail = tail_of(UDPAddress.of(host, address[1]))
+        self._remember(tail, address)
+        self._tails[address] = tail
         return tail
+
+    def _remember(self, tail: bytes, address: Any) -> None:
+        if len(self._users) >= KNOWN:
+            self._age()
+        self._users[tail] = address
+
+    def _age(self) -> None:
+        """Forget those who were not heard of since the last time."""
+        self._former = self._users.copy()
+        self._users.clear()  # which a reader knows
+        self._tails.clear()
 
     # to users
 
@@ -326,22 +340,22 @@ class UserPort:
             total += len(content)
         self._count(0, total)
 
-    def _meet(self, user: UDPAddress, tail: bytes) -> Any:
-        """The socket address for a user that the other side names; None if it can't be sent to."""
-        if len(self._addresses) >= KNOWN:
-            self._addresses.clear()
-        address = socket_address(user, v6=self._is_v6)
+    def _recall(self, user: UDPAddress, tail: bytes) -> Any:
+        """The address of a user who wasn't heard of for a while; None if he never was."""
+        address = self._former.get(tail)
         if address is not None:
-            self._addresses[tail] = address
+            self._remember(tail, address)
+        elif self._ticks >= self._quiet_until:
+            self._quiet_until = self._ticks + _COMPLAINT
+            self._log.debug("udp port: an answer for [%s], who has asked nothing, is dropped", user.ip[:64])
         return address
 
     # time
 
     def _tick(self) -> None:
         self._ticks += 1
-        if self._ticks % 60 == 0:
-            self._tails.clear()
-            self._addresses.clear()
+        if self._ticks % _REMEMBERED == 0:
+            self._age()
         stream = self.stream
         if stream is not None:
             stream.quiet += 1
@@ -592,34 +606,8 @@ def segments(content: bytes) -> list[tuple[int, int, bytes]]:
     return [(_SOL_UDP, _UDP_SEGMENT, len(content).to_bytes(2, sys.byteorder))]
 
 
-def socket_address(user: UDPAddress, *, v6: bool) -> Any:
-    """What a socket calls the address of `user`; None if it is none. Never looks a name up."""
-    if user.port == 0:
-        return None
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, user.ip)
-        except (OSError, ValueError):
-            continue
-        if not v6:
-            return (user.ip, user.port) if family == socket.AF_INET else None
-        if family == socket.AF_INET:
-            return (f"::ffff:{user.ip}", user.port, 0, 0)
-        return (user.ip, user.port, 0, _scope(user.zone))
-    return None
-
-
 def _zone(scope: int) -> str:
     try:
         return socket.if_indextoname(scope)
     except OSError:
         return str(scope)
-
-
-def _scope(zone: str) -> int:
-    if not zone:
-        return 0
-    try:
-        return int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
-    except (OSError, ValueError, OverflowError):
-        return 0

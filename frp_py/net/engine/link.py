@@ -242,6 +242,8 @@ class MuxLink:
         self.closed: dict[int, Closed] = {}
         """By stream; the one closed first comes first."""
         self.log = log
+        self.allowance: int | None = None
+        """Bytes that may still come, where that is limited."""
         self.session = Session(
             client=client,
             new_stream=lambda session, stream_id: on_open(self, session, stream_id),
@@ -321,12 +323,16 @@ class MuxLink:
                 if n == 0:
                     self._lose(_GONE)
                     return
+                if self.allowance is not None:
+                    self._spend(n)
                 self.session.receive_data(scratch[:n])
                 self._look_at_overflow()
                 return
             while budget > 0 and self._open:
                 n, over = self._read_records(self._tls, scratch)
                 if n:
+                    if self.allowance is not None:
+                        self._spend(n)
                     self.session.receive_data(scratch[:n])
                     self._look_at_overflow()
                     budget -= n
@@ -387,6 +393,12 @@ class MuxLink:
             self.engine.soon(lambda: self._lose(reason))
             return
         session.drained()
+
+    def _spend(self, n: int) -> None:
+        assert self.allowance is not None
+        self.allowance -= n
+        if self.allowance < 0:
+            raise PeerError("sends more than it may")
 
     def _look_at_overflow(self) -> None:
         if self.session.overflowed:

@@ -19,6 +19,8 @@ log = get_logger()
 
 _BATCH = 32  # connections accepted before others get their turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # s, when descriptors or memory have run out (behaviour.md 2.2)
+_UNLIMITED = 1 << 62
+_RESERVE = 64  # descriptors that users leave to all else
 _OF_ONE_CONNECTION = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
 
 
@@ -57,13 +59,31 @@ def plain_address(address: tuple[Any, ...]) -> tuple[str, int]:
     return host, port
 
 
+def highest_for_users(each: int) -> int:
+    """The highest descriptor for a user who takes `each` in all.
+
+    Those above are for what he needs besides his own, and for what isn't users: or a crowd that waits for connections leaves none for them.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _UNLIMITED
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return _UNLIMITED
+    return (limit - min(_RESERVE, limit // 4)) // each
+
+
 class Listening:
     """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
 
-    Running out of descriptors or memory costs the connections that wait, never the listener.
+    Running out of descriptors or memory costs the connections that wait, never the listener. Descriptors above `highest` are not used.
     """
 
-    def __init__(self, engine: Engine, sock: socket.socket, on_connection: Callable[[socket.socket, Any], None]) -> None:
+    def __init__(
+        self, engine: Engine, sock: socket.socket, on_connection: Callable[[socket.socket, Any], None], *, highest: int = _UNLIMITED
+    ) -> None:
+        self._highest = highest
         self._engine = engine
         self._sock = sock
         self._fd = sock.fileno()
@@ -77,6 +97,10 @@ class Listening:
         """Where it listens."""
         host, port = self._sock.getsockname()[:2]
         return host, port
+
+    def keep_alive(self, seconds: int) -> None:
+        """From now on, probe a silent peer of what is accepted after `seconds`; not above 0: never."""
+        set_keepalive(self._sock, seconds)
 
     def close(self) -> None:
         """Stop listening; the port is free at once."""
@@ -98,6 +122,10 @@ class Listening:
                     self._back_off(error)
                     return
                 continue
+            if sock.fileno() > self._highest:  # the system gives the lowest that is free
+                sock.close()
+                self._back_off(OSError(errno.EMFILE, "the descriptors left are not for users"))
+                return
             self._pause = 0.0
             try:
                 sock.setblocking(False)

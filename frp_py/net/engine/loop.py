@@ -56,6 +56,13 @@ class Timeouts:
         self._deadlines.pop(expire, None)
         self._deadlines[expire] = trio.current_time() + self.seconds
 
+    def change(self, seconds: float) -> None:
+        """Give everything that is added from now on another time; what is there gets no longer than that either."""
+        self.seconds = seconds
+        if self._deadlines:
+            latest = trio.current_time() + seconds
+            self._deadlines = {expire: min(deadline, latest) for expire, deadline in self._deadlines.items()}
+
     def discard(self, expire: Callable[[], None]) -> None:
         """`expire` is called no more; that it was never added is fine."""
         self._deadlines.pop(expire, None)
@@ -198,7 +205,8 @@ class Engine:
 
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            scope = await nursery.start(shielded)
+            with trio.CancelScope(shield=True):  # what is cancelled before it has started would never end
+                scope = await nursery.start(shielded)
             try:
                 yield
             except Exception as error:

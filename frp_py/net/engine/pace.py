@@ -17,7 +17,7 @@ from frp_py.protocol.yamux import BLOCKED, PullFrom
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
-    from frp_py.protocol.pace import Bucket
+    from frp_py.protocol.pace import Both, Bucket
 
 _WORTH_WAITING = 0.005  # s; shorter waits are saved up
 
@@ -70,7 +70,7 @@ class PacedEnd:
         "sink",
     )
 
-    def __init__(self, engine: Engine, inner: End, bucket: Bucket, sink: Sink, owner: Owner) -> None:
+    def __init__(self, engine: Engine, inner: End, bucket: Bucket | Both, sink: Sink, owner: Owner) -> None:
         self._engine = engine
         self._inner = inner
         self._bucket = bucket

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
     from frp_py.net.engine.stream import Holder
-    from frp_py.protocol.pace import Bucket
+    from frp_py.protocol.pace import Both, Bucket
 
 log = get_logger()
 
@@ -184,7 +184,13 @@ class TransformedEnd:
 
 
 def wrapped(
-    engine: Engine, work: Holder, *, key: bytes | None, compress: bool, wire_limit: Bucket | None = None, limit: Bucket | None = None
+    engine: Engine,
+    work: Holder,
+    *,
+    key: bytes | None,
+    compress: bool,
+    wire_limit: Bucket | Both | None = None,
+    limit: Bucket | Both | None = None,
 ) -> End:
     """The held end as application bytes see it, or itself when nothing is done to them.
 

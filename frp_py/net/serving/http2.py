@@ -10,31 +10,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
-    PingReceived,
-    PriorityUpdated,
     RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
     TrailersReceived,
-    UnknownFrameReceived,
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
 from frp_py.net.http.frames import Lengths
+from frp_py.net.http.h2_core import IDLE, IDLE_FRAMES, READ, server_core
 from frp_py.net.http.heads import (
     CHUNKED,
-    MAX_HEAD,
     UNTIL_CLOSE,
     BadHead,
     Field,
@@ -52,11 +46,7 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_STREAMS = 100  # requests at once
 _STREAM_WINDOW, _CONNECTION_WINDOW = 512 * 1024, 1024 * 1024
-_READ = 16 * 1024  # bytes dealt with at a time: of the smallest frames, these keep us busy for 50 ms
-_IDLE_FRAMES = 1000  # frames within a second with which a user may ask for nothing
-_IDLE = (PingReceived, RemoteSettingsChanged, PriorityUpdated, UnknownFrameReceived)
 _FREE_RESETS = 200  # requests that a user may take back beyond those that he let be answered
 
 
@@ -74,15 +64,7 @@ class _Connection:
     def __init__(self, stream: EndStream, handle: Handler) -> None:
         self._stream = stream
         self._handle = handle
-        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding=False))
-        self.h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS,
-                SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
-            },
-        )
+        self.h2 = server_core(window=_STREAM_WINDOW, shared_window=_CONNECTION_WINDOW)
         self._lengths = Lengths()
         self.error: PeerError | None = None
         self.window_changed = trio.Event()
@@ -98,8 +80,6 @@ class _Connection:
         """Read until the user has gone, or has nothing more to ask."""
         self._scope = nursery.cancel_scope
         try:
-            self.h2.initiate_connection()
-            self.h2.increment_flow_control_window(_CONNECTION_WINDOW - 65535)
             await self.flush()
             patience = HEAD_TIME
             while await self._receive(patience, nursery):
@@ -114,7 +94,7 @@ class _Connection:
     async def _receive(self, patience: float, nursery: trio.Nursery) -> bool:
         with trio.move_on_after(patience):
             try:
-                data = await self._stream.receive_some(_READ)
+                data = await self._stream.receive_some(READ)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise PeerError(str(error)) from None
             if not data:
@@ -127,7 +107,7 @@ class _Connection:
             for event in self.h2.receive_data(data):
                 self._idle += _asks_for_nothing(event)
                 self._on_event(event, nursery)
-            if self._idle > _IDLE_FRAMES:
+            if self._idle > IDLE_FRAMES:
                 self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
                 raise PeerError("HTTP/2: sends too much that asks for nothing")
             if self._reset > _FREE_RESETS + self._answered:
@@ -222,7 +202,7 @@ class _Connection:
 def _asks_for_nothing(event: object) -> bool:
     if isinstance(event, DataReceived):
         return not event.flow_controlled_length and event.stream_ended is None
-    return isinstance(event, _IDLE)
+    return isinstance(event, IDLE)
 
 
 class Exchange2(Exchange):

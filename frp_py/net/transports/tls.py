@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ipaddress
 import os
 import socket
@@ -92,6 +93,19 @@ def _readable(path: str) -> None:
             pass
     except OSError as error:
         raise FrpError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def digest(files: TlsFiles | None) -> str:
+    """Changes when what these files contain does; empty when there are none."""
+    paths = [] if files is None else [path for path in (files.cert_file, files.key_file, files.trusted_ca_file) if path]
+    contents = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                contents.append(hashlib.sha256(file.read()).hexdigest())
+        except OSError as error:
+            contents.append(str(error))
+    return " ".join(contents)
 
 
 def _use_generated_certificate(context: ssl.SSLContext) -> None:

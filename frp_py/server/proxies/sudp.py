@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING
 
 from frp_py.net.engine.datagrams import keep_small
@@ -9,6 +10,7 @@ from frp_py.net.engine.translator import Translator
 from frp_py.server.visitors import SecretProxy, Visitor
 
 if TYPE_CHECKING:
+    from frp_py.net.engine.ends import End
     from frp_py.net.engine.stream import Holder
 
 
@@ -24,12 +26,34 @@ class SudpPublic(SecretProxy):
             super().join_visitor(visitor, work)
             return
         ours = self.application_end(work)
-        translator = Translator(control.engine, visitor.application_end(), visitor.wire_name, ours, control.wire_name, self._translated)
-        control.server.users.add(translator)
-        self.count_open()
+        UserTranslator(self, visitor, ours)
         work.hand_over()
 
-    def _translated(self, translator: Translator) -> None:
-        self.control.server.users.discard(translator)
-        self.count_closed()
-        self.count(translator.received, translator.sent)
+
+class UserTranslator(Translator):
+    """A visitor of `proxy` whose wire is another than that of `work`, counted while he is there."""
+
+    __slots__ = ("address", "opened_at", "proxy")
+
+    def __init__(self, proxy: SudpPublic, visitor: Visitor, work: End) -> None:
+        control = proxy.control
+        super().__init__(control.engine, visitor.application_end(), visitor.wire_name, work, control.wire_name, _left)
+        self.proxy = proxy
+        self.address = visitor.address
+        self.opened_at = time()
+        """Unix seconds."""
+        control.server.users.add(self)
+        proxy.count_open()
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of payload from and to users, so far."""
+        return self.received, self.sent
+
+
+def _left(translator: Translator) -> None:
+    assert isinstance(translator, UserTranslator)
+    proxy = translator.proxy
+    proxy.control.server.users.discard(translator)
+    proxy.count_closed()
+    proxy.count(*translator.traffic)

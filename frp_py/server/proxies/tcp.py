@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from frp_py.net.engine.listen import Listening, tcp_listener
+from frp_py.net.engine.listen import tcp_listener
 from frp_py.server.groups import Group
 from frp_py.server.proxies.base import PublicProxy
 from frp_py.server.visits import Visit, address_text
 
 if TYPE_CHECKING:
+    from frp_py.net.engine.listen import Listening
     from frp_py.protocol.messages import NewProxy
     from frp_py.server.app import Server
     from frp_py.server.control import Control
@@ -29,7 +30,7 @@ class TcpGroup(Group):
         self._server = server
         host = server.config.proxy_bind_addr
         self.port, sock = server.tcp_ports.acquire(first.name, wish.remote_port, lambda port: tcp_listener(host, port))
-        self._listening = Listening(server.engine, sock, self._on_user)
+        self._listening = server.listen_for_users(sock, self._on_user)
 
     def _on_user(self, sock: socket.socket, address: Any) -> None:
         member = self.next()
@@ -52,6 +53,11 @@ class TcpPublic(PublicProxy):
         self._listening: Listening | None = None
         self._group: TcpGroup | None = None
 
+    @property
+    def port(self) -> int:
+        """The one it has got."""
+        return self._port
+
     def open(self) -> str:
         """Listen; `:port` is the remote address."""
         server = self.control.server
@@ -63,7 +69,7 @@ class TcpPublic(PublicProxy):
         else:
             host = server.config.proxy_bind_addr
             self._port, sock = server.tcp_ports.acquire(self.name, self.wish.remote_port, lambda port: tcp_listener(host, port))
-            self._listening = Listening(self.control.engine, sock, self.on_user)
+            self._listening = server.listen_for_users(sock, self.on_user)
         self.log.info("tcp proxy listen port [%d]", self._port)
         return f":{self._port}"
 
@@ -79,5 +85,5 @@ class TcpPublic(PublicProxy):
 
     def on_user(self, sock: socket.socket, address: Any) -> None:
         """Somebody has connected."""
-        self.log.info("get a user connection [%s]", address_text(address))
+        self.users_log.info("get a user connection [%s]", address_text(address))
         Visit(self, sock, address)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.errors import FrpError, Refused
+from frp_py.errors import Refused
 from frp_py.net.engine.datagrams import UserPort, keep_small, udp_socket
 from frp_py.protocol.messages import StartWorkConn
 from frp_py.server.proxies.base import PublicProxy
@@ -30,6 +30,11 @@ class UdpPublic(PublicProxy):
         self._port = 0
         self._users: UserPort | None = None
         self._served_at = 0.0
+
+    @property
+    def port(self) -> int:
+        """The one it has got."""
+        return self._port
 
     def open(self) -> str:
         """Bind; `:port` is the remote address."""
@@ -74,13 +79,7 @@ class UdpPublic(PublicProxy):
         if users is None:
             work.end.abort()
             return True
-        try:
-            start = control.wire.pack(StartWorkConn(self.name))
-        except FrpError as error:  # the name is too long for it
-            work.end.abort()
-            self.give_up(str(error))
-            return True
-        work.end.feed(memoryview(start))
+        work.end.feed(memoryview(control.wire.pack(StartWorkConn(self.name))))
         if work.is_lost:
             return False
         self._served_at = trio.current_time()

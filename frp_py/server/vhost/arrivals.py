@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from frp_py.net.engine.ends import SocketEnd
 from frp_py.net.engine.relay import Lingering
 from frp_py.net.engine.stream import Holder
+from frp_py.server.bounded_log import refusals_log
 from frp_py.server.groups import Group, Groups
 from frp_py.server.vhost.routes import Routes
 from frp_py.server.visits import HeldVisit, address_text
@@ -32,6 +33,7 @@ class Vhost:
         """The oldest first."""
         self.held = 0
         """Bytes that they have sent so far."""
+        self.log = refusals_log()
 
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user has come, on a non-blocking socket that nobody watches."""
@@ -99,7 +101,7 @@ class Arrival(Holder):
         if proxy is None:
             self._user.abort()
             return
-        proxy.log.info("get a user connection [%s]", address_text(self.address))
+        proxy.users_log.info("get a user connection [%s]", address_text(self.address))
         HeldVisit(proxy, self, self._user, self.address)
 
     def refuse(self, answer: bytes) -> None:

@@ -6,6 +6,7 @@ pass on is owed to the connection, whose window then closes, so that a user who 
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import FrpError
@@ -86,8 +87,10 @@ class Backend:
         "_received",
         "_reusable",
         "_sent",
+        "_sent_then",
         "complete",
         "end",
+        "opened_at",
         "owed",
         "proxy",
         "requester",
@@ -111,11 +114,14 @@ class Backend:
         self.owed = 0
         """Bytes received that the user doesn't have yet."""
         self.since = 0  # tick of what is waited for
+        self.opened_at = 0.0
+        """Unix seconds."""
         self.end: End
         self._sent = self._received = 0
+        self._sent_then = 0
         self._left = 0
         self._reusable = False
-        self._partial = b""
+        self._partial: bytes | bytearray = b""
         self._chunks: Chunks | None = None
 
     # getting it
@@ -138,6 +144,7 @@ class Backend:
             return True
         if work.is_lost:
             return False
+        self.opened_at = time()
         self.end = end = self.proxy.application_end(work)
         end.sink = end.owner = self
         self.state = IDLE
@@ -154,6 +161,16 @@ class Backend:
         requester, self.requester = self.requester, None
         if requester is not None:
             requester.failed(404, reason)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where the user is whom it serves; None when it waits for its next request."""
+        return self.requester.source if self.requester is not None else None
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes to and from the service, so far."""
+        return self._sent, self._received
 
     @property
     def is_connected(self) -> bool:
@@ -234,7 +251,11 @@ class Backend:
 
     def _take_head(self, requester: Requester, data: memoryview) -> None:
         if self._partial:
-            data, self._partial = memoryview(self._partial + data), b""
+            seen_to = max(0, len(self._partial) - 2)
+            self._partial += data
+            if len(self._partial) <= MAX_HEAD and head_end(self._partial, seen_to) < 0:
+                return
+            data, self._partial = memoryview(self._partial), b""
         while True:
             seen = bytes(data[:_PEEK])
             at = head_end(seen)
@@ -244,7 +265,7 @@ class Backend:
             if at < 0:
                 if len(seen) > MAX_HEAD:
                     raise BadHead("response header too large")
-                self._partial = seen
+                self._partial = bytearray(seen)
                 return
             response = responses.get(seen[:at])
             data = data[at:]
@@ -385,7 +406,7 @@ class Backend:
             if self.site is not None:
                 self.site.lost(self)
             self.proxy.count_closed()
-            self.proxy.count(self._sent, self._received)
+            self.proxy.count(*self.traffic)
         return requester
 
     def detach(self) -> End:
@@ -409,9 +430,21 @@ class Backend:
             self._leave()
             self.end.abort()
 
-    def expire(self) -> None:
-        """The service doesn't answer."""
+    def each_second(self, tick: int, overdue: int, stalled: int) -> None:
+        """Don't wait for a response that is due since the tick `overdue`, nor for a request of which nothing came since `stalled`."""
+        if self.state != IN_HEAD:
+            return
+        if self.complete:
+            if self.since < overdue:
+                self._expire(504, "timeout awaiting response headers")
+        elif self._sent != self._sent_then or self.end.kept:  # something comes, or it is the service that doesn't take it
+            self._sent_then = self._sent
+            self.since = tick
+        elif self.since < stalled:
+            self._expire(408, "timeout awaiting the body of a request")
+
+    def _expire(self, status: int, reason: str) -> None:
         requester = self._leave()
         self.end.abort()
         if requester is not None:
-            requester.failed(504, "timeout awaiting response headers")
+            requester.failed(status, reason)

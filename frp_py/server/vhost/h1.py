@@ -8,13 +8,13 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.log import get_logger
 from frp_py.net.engine.ends import Drop, SocketEnd
-from frp_py.net.engine.relay import Lingering, Relay
+from frp_py.net.engine.relay import Lingering
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import LAST, Chunks, chunk
 from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, HeadTooLarge, request_line, split_target
 from frp_py.protocol.yamux import BLOCKED, PullFrom
+from frp_py.server.proxies.base import UserRelay
 from frp_py.server.vhost.messages import RequestFields, Response, requests_1_0, requests_1_1
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from frp_py.server.vhost.backend import Backend
     from frp_py.server.vhost.http import HttpVhost
     from frp_py.server.vhost.sites import Site
-
-log = get_logger()
 
 _READ = 64 * 1024  # bytes at a time
 _JOINED = 16 * 1024  # up to this size head and body leave in one send
@@ -233,7 +231,9 @@ class UserConnection:
         site = self.vhost.find(request, host, path, proxied=proxied)
         if site is None:
             self._not_found(f"no route found: {self.vhost.printable(host)} {self.vhost.printable(path.partition(b'?')[0])}")
-        elif not site.rules.admit(request.proxy_credentials if proxied else request.credentials):
+        elif not site.rules.admit(credentials := request.proxy_credentials if proxied else request.credentials):
+            if credentials is not None:  # browsers ask without them first
+                self.vhost.refused(self.source, f"wrong credentials for [{self.vhost.printable(host)}]")
             self._answer(*pages.unauthorized(proxy=proxied))
         else:
             self.site = site
@@ -323,7 +323,7 @@ class UserConnection:
         if status == 404:
             self._not_found(reason)
         else:
-            self.vhost.warn(self.host, reason)
+            self.vhost.warn(self.host, reason, self.source)
             self._answer(status)
 
     def interim(self, response: Response) -> None:
@@ -377,7 +377,7 @@ class UserConnection:
     def torn(self, reason: str) -> None:
         """The rest of the response doesn't come, and the user has to notice."""
         self.backend = None
-        self.vhost.warn(self.host, reason)
+        self.vhost.warn(self.host, reason, self.source)
         self.abort()
 
     def switch(self, response: Response, rest: memoryview) -> None:
@@ -402,18 +402,9 @@ class UserConnection:
         proxy = backend.proxy
         user, end = self.end, backend.detach()
         received, sent = user.received_total, user.sent_total + user.kept
-        users = proxy.control.server.users
-
-        def done(relay: Relay) -> None:
-            users.discard(relay)
-            proxy.count_closed()
-            proxy.count(user.received_total - received + len(early), user.sent_total - sent)
-
         early = head + self._data
         self._data = bytearray()
-        relay = Relay(self.vhost.engine, user, end, half_close=proxy.control.half_close, on_done=done)
-        users.add(relay)
-        proxy.count_open()
+        relay = UserRelay(proxy, user, end, None, half_close=proxy.control.half_close, before=(received - len(early), sent))
         if early:
             end.feed(memoryview(early))
         if rest:
@@ -425,7 +416,7 @@ class UserConnection:
     # answers of our own
 
     def _not_found(self, reason: str) -> None:
-        self.vhost.warn(self.host, reason)
+        self.vhost.warn(self.host, reason, self.source)
         if self._method == b"CONNECT":
             self._keep = False
             self._send_last(self.vhost.answer_to_connect())
@@ -438,7 +429,7 @@ class UserConnection:
         self.backend = None
         self._keep = False
         self._unread = True
-        log.debug("request from [%s] refused: %s", self.ip.decode(), error)
+        self.vhost.refused(self.source, str(error))
         self._answer(error.status, [pages.TEXT], b"%d %b: %b\n" % (error.status, pages.reason_of(error.status), str(error).encode()))
 
     def _answer(self, status: int, fields: list[Field] | None = None, body: bytes = b"") -> None:

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection as Core
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
-    PingReceived,
-    PriorityUpdated,
-    RemoteSettingsChanged,
     RequestReceived,
     StreamEnded,
     StreamReset,
     TrailersReceived,
-    UnknownFrameReceived,
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
 
 from frp_py.log import get_logger
 from frp_py.net.engine.ends import Drop
@@ -33,7 +26,8 @@ from frp_py.net.engine.relay import Lingering
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import NOT_IN_TRAILER, chunk
 from frp_py.net.http.frames import Lengths
-from frp_py.net.http.heads import CHUNKED, MAX_HEAD, BadHead, Field, block_of, is_field, request_line, split_target
+from frp_py.net.http.h2_core import IDLE, IDLE_FRAMES, READ, server_core
+from frp_py.net.http.heads import CHUNKED, BadHead, Field, block_of, is_field, request_line, split_target
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.vhost.messages import RequestFields, Response
 
@@ -45,14 +39,10 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_READ = 16 * 1024  # bytes at a time: of the smallest frames, these keep us busy for 50 ms
 _BEHIND = 128 * 1024  # bytes waiting for the socket, above which neither responses are passed on nor requests read
-_STREAMS = 100  # each may hold the window of a work connection, 256 KiB, for a user who doesn't read
-_WINDOW = 256 * 1024  # of a stream's request body
-_SHARED_WINDOW = 1 << 20
+_AHEAD = 1 << 20  # bytes held for a user to whom nothing can be sent, above which nothing more is fetched for him
+_WINDOW, _SHARED_WINDOW = 256 * 1024, 1 << 20  # of requests' bodies
 _RESETS = 200  # streams that a user may open and give up within a second
-_IDLE_FRAMES = 1000  # frames within a second with which he may ask for nothing
-_IDLE = (PingReceived, RemoteSettingsChanged, PriorityUpdated, UnknownFrameReceived)
 
 
 class H2Connection:
@@ -66,8 +56,11 @@ class H2Connection:
         "_idle",
         "_lengths",
         "_resets",
+        "_resting",
         "_sent_then",
+        "_waiting",
         "end",
+        "held",
         "ip",
         "port",
         "streams",
@@ -80,31 +73,26 @@ class H2Connection:
         self.ip = ip
         self.port: int = address[1]
         self.streams: dict[int, H2Stream] = {}
-        self._core = Core(H2Configuration(client_side=False, header_encoding=None))
+        self._core = server_core(window=_WINDOW, shared_window=_SHARED_WINDOW)
         self._has_ended = False
         self._ending = False
         self._sent_then = 0
         self._lengths = Lengths()
         self._resets = self._idle = self._counted_tick = 0
+        self.held = 0
+        """Bytes of responses for which there is no room; the vhost counts them."""
+        self._waiting: dict[H2Stream, None] = {}  # whose requests have to wait until something can be sent
+        self._resting = vhost.slow_heads  # where it is kept while nothing is asked for
+        vhost.slow_heads.add(self.retire)
+        vhost.h2_users[self] = None
         end.sink = end.owner = self
         vhost.users[self] = None
 
     def start(self, data: bytes) -> None:
         """Begin, with what has come so far."""
-        core = self._core
-        core.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS,
-                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD,
-            },
-        )
-        core.initiate_connection()
-        core.increment_flow_control_window(_SHARED_WINDOW - 65535)
-        for at in range(0, len(data), _READ):
+        for at in range(0, len(data), READ):
             if not self._ending:
-                self._receive(data[at : at + _READ])
+                self._receive(data[at : at + READ])
 
     # as the sink of its end
 
@@ -118,7 +106,7 @@ class H2Connection:
         if self.end.kept > _BEHIND:
             return BLOCKED
         scratch = self.vhost.engine.scratch
-        n = recv_into(scratch[:_READ])
+        n = recv_into(scratch[:READ])
         if n:
             self._receive(bytes(scratch[:n]))
         return n
@@ -135,7 +123,7 @@ class H2Connection:
         try:
             events = self._core.receive_data(data)
         except ProtocolError as error:
-            log.debug("HTTP/2 user [%s] closed: %s", self.ip.decode(), error)
+            self.vhost.refused((self.ip.decode(), self.port), str(error))
             self._finish()
             return
         room = False
@@ -152,6 +140,8 @@ class H2Connection:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
+            if not self.streams:
+                self._resting.discard(self.retire)
             self.streams[event.stream_id] = stream = H2Stream(self, event.stream_id)
             stream.requested(event.headers, ended=event.stream_ended is not None)
         elif isinstance(event, DataReceived):
@@ -171,10 +161,11 @@ class H2Connection:
                 self.streams[event.stream_id].request_ended()
         elif isinstance(event, StreamReset):
             self._count(resets=1)
-            given_up = self.streams.pop(event.stream_id, None)
+            given_up = self.streams.get(event.stream_id)
             if given_up is not None:
                 given_up.cancel()
-        elif isinstance(event, _IDLE):
+                self.leave(event.stream_id)
+        elif isinstance(event, IDLE):
             self._count(idle=1)
         elif isinstance(event, ConnectionTerminated) and not self.streams:
             self._finish()
@@ -186,7 +177,7 @@ class H2Connection:
             self._resets = self._idle = 0
         self._resets += resets
         self._idle += idle
-        if self._resets > _RESETS or self._idle > _IDLE_FRAMES:
+        if self._resets > _RESETS or self._idle > IDLE_FRAMES:
             self._core.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self._finish()
 
@@ -226,9 +217,19 @@ class H2Connection:
 
     def leave(self, stream_id: int) -> None:
         """A stream is over."""
-        self.streams.pop(stream_id, None)
-        if self._has_ended and not self.streams:
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            self.vhost.hold(self, -stream.backlog)
+            if self._waiting:
+                self._waiting.pop(stream, None)
+                self.vhost.engine.soon(self._resume)
+        if self.streams or self._ending:
+            return
+        if self._has_ended:
             self._finish()
+        else:
+            self._resting = self.vhost.resting
+            self._resting.add(self.retire)
 
     def _guarded(self, act: Any) -> None:
         """What is said on a stream that the user has closed meanwhile is lost."""
@@ -250,8 +251,37 @@ class H2Connection:
             if self.end.kept >= _BEHIND or self._ending:
                 return
             stream.pump()
+        self._resume()
+
+    def _resume(self) -> None:
+        while self._waiting and not self.is_congested:
+            stream = next(iter(self._waiting))
+            del self._waiting[stream]
+            stream.obtain()
+
+    @property
+    def is_congested(self) -> bool:
+        """Much is held, and no stream could be sent anything: it is not one stream's window that is to blame."""
+        return self.held > _AHEAD and (self.end.kept >= _BEHIND or self._core.outbound_flow_control_window <= 0)
+
+    def wait(self, stream: H2Stream) -> None:
+        """Let the request wait until something can be sent."""
+        self._waiting[stream] = None
 
     # ending
+
+    def retire(self) -> None:
+        """Nothing was asked for in a long time."""
+        if self.end.kept:
+            self._resting.add(self.retire)  # he still gets something
+        else:
+            self._core.close_connection()
+            self._finish()
+
+    def give_up(self) -> None:
+        """He doesn't take what he has asked for."""
+        log.debug("HTTP/2 user [%s] closed: %d bytes wait for him", self.ip.decode(), self.held)
+        self.abort()
 
     def _finish(self) -> None:
         if not self._ending:
@@ -266,6 +296,10 @@ class H2Connection:
         self._ending = True
         self.vhost.users.pop(self, None)
         self.vhost.finished.discard(self.fade)
+        self._resting.discard(self.retire)
+        self.vhost.h2_users.pop(self, None)
+        self.vhost.hold(self, -self.held)
+        self._waiting.clear()
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.cancel()
@@ -284,8 +318,11 @@ class H2Connection:
                 self.end.close()
             return
         for stream in [stream for stream in self.streams.values() if not stream.ended]:
-            self.streams.pop(stream.id, None)
+            del self.streams[stream.id]
+            self._waiting.pop(stream, None)
+            self.vhost.hold(self, -stream.backlog)
             stream.cancel()
+        self._resting.discard(self.retire)
         if self.streams:
             self._sent_then = self.end.sent_total
             self.vhost.finished.add(self.fade)
@@ -379,18 +416,29 @@ class H2Stream:
             self.host = host = request.host or b""
             site = vhost.find(request, host, path, proxied=False)
         except BadHead as error:
+            vhost.refused(self.source, str(error))
             self._answer(400, [pages.TEXT], b"400 Bad Request: %b\n" % str(error).encode())
             return
         if site is None:
             self.failed(404, f"no route found: {vhost.printable(host)} {vhost.printable(path.partition(b'?')[0])}")
         elif not site.rules.admit(request.credentials):
+            if request.credentials is not None:  # browsers ask without them first
+                vhost.refused(self.source, f"wrong credentials for [{vhost.printable(host)}]")
             self._answer(*pages.unauthorized(proxy=False))
         else:
             self.site = site
             self.ended = ended
             self._chunked = request.length == CHUNKED
             self._head = b"%b %b HTTP/1.1\r\n%b" % (method, rules.clean_target(path), request.block_for(site.rules, connection.ip, host))
-            vhost.obtain(site, self, share=True)
+            if connection.is_congested:
+                connection.wait(self)
+            else:
+                self.obtain()
+
+    def obtain(self) -> None:
+        """Have the request answered."""
+        assert self.site is not None
+        self._connection.vhost.obtain(self.site, self, share=True)
 
     def body_came(self, data: bytes, cost: int) -> None:
         """A piece of the request's body, `cost` bytes of window."""
@@ -471,7 +519,7 @@ class H2Stream:
         """No response comes."""
         self.backend = None
         vhost = self._connection.vhost
-        vhost.warn(self.host, reason)
+        vhost.warn(self.host, reason, self.source)
         if status == 404:
             page = vhost.page()
             self._answer(404, [(b"Content-Type", pages.content_type(page))], page)
@@ -525,7 +573,10 @@ class H2Stream:
 
     def body(self, data: memoryview | bytes, done: bool) -> None:
         """More of the body."""
+        if self.id not in self._connection.streams:
+            return
         self._out += data
+        self._connection.vhost.hold(self._connection, len(data))
         if done:
             self._response_done = True
             if self.backend is not None:
@@ -537,7 +588,10 @@ class H2Stream:
         connection, out = self._connection, self._out
         if out:
             n = connection.send_data(self.id, out)
+            if self.id not in connection.streams:
+                return  # the user went away at that
             del out[:n]
+            connection.vhost.hold(connection, -n)
             if n and self.backend is not None and self.backend.requester is self:
                 self.backend.consumed(n, all_gone=not out)
         if self._response_done and not out and self.id in connection.streams:
@@ -551,7 +605,7 @@ class H2Stream:
         """The rest doesn't come."""
         self.backend = None
         if reason:
-            self._connection.vhost.warn(self.host, reason)
+            self._connection.vhost.warn(self.host, reason, self.source)
         self._connection.reset(self.id, ErrorCodes.INTERNAL_ERROR)
         self._connection.leave(self.id)
 

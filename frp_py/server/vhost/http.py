@@ -6,13 +6,15 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from frp_py.net.http import pages, rules
+from frp_py.server.bounded_log import refusals_log
 from frp_py.server.groups import Groups
 from frp_py.server.strangers import StrangersLog
 from frp_py.server.vhost import not_found
-from frp_py.server.vhost.backend import IN_HEAD, Backend, Requester
+from frp_py.server.vhost.backend import Backend, Requester
 from frp_py.server.vhost.h1 import UserConnection
 from frp_py.server.vhost.routes import Routes
 from frp_py.server.vhost.sites import Site
+from frp_py.server.visits import address_text
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
+_STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
+_HELD = 64 << 20  # bytes of responses for HTTP/2 users that they don't take; an HTTP/1 user has no more than one window
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
 
@@ -39,15 +43,26 @@ class HttpVhost:
         self.tick = 0
         """A clock that counts seconds."""
         self.clock = pages.Clock()
+        self.h2_users: dict[H2Connection, None] = {}
+        self.held = 0
+        """Bytes of responses that HTTP/2 users have not taken."""
         self._log = StrangersLog()
+        self._refusals = refusals_log()
         self.slow_heads = engine.timeouts(_HEAD)
         self.expectations = engine.timeouts(_CONTINUE)
+        self.resting = engine.timeouts(_STALL)
+        """HTTP/2 users who have asked for nothing since they got what they asked for."""
         self.sites: dict[Site, None] = {}
-        self._response_timeout = config.vhost_http_timeout if config.vhost_http_timeout > 0 else 60
-        self.finished = engine.timeouts(self._response_timeout + _FINISHED)
+        self.finished = engine.timeouts(0)
         """Users who send nothing more; most of them have gone, which shows only when something is sent to them."""
-        self._page_path = config.custom_404_page
+        self.configure(config)
         engine.each_second(self._each_second)
+
+    def configure(self, config: ServerConfig) -> None:
+        """From now on this holds."""
+        self._response_timeout = config.vhost_http_timeout if config.vhost_http_timeout > 0 else 60
+        self.finished.change(self._response_timeout + _FINISHED)
+        self._page_path = config.custom_404_page
 
     def close(self) -> None:
         """The server stops."""
@@ -58,6 +73,19 @@ class HttpVhost:
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user comes; nothing of what he says has been read."""
         self.users[UserConnection(self, sock, address)] = None
+
+    def hold(self, user: H2Connection, n: int) -> None:
+        """n bytes more, or less, are held for `user`."""
+        before = self.held
+        user.held += n
+        self.held = before + n
+        if before <= _HELD < before + n:
+            self.engine.soon(self._relieve)
+
+    def _relieve(self) -> None:
+        """Too much is held: who has most of it is not served any longer. He alone may have a hundred windows."""
+        while self.held > _HELD:
+            max(self.h2_users, key=lambda user: user.held).give_up()
 
     def find(self, request: RequestFields, host: bytes, path: bytes, *, proxied: bool) -> Site | None:
         """Where a request goes (behaviour.md 3.1, 3.2)."""
@@ -92,16 +120,20 @@ class HttpVhost:
     def _each_second(self) -> None:
         self.tick = tick = self.tick + 1
         overdue = tick - self._response_timeout
-        for backend in [b for b in self.active if b.since < overdue and b.complete and b.state == IN_HEAD]:
-            backend.expire()
+        for backend in list(self.active):
+            backend.each_second(tick, overdue, tick - _STALL)
         for site in self.sites:
             site.sweep(tick)
 
     # what is not there
 
-    def warn(self, host: bytes, reason: str) -> None:
+    def warn(self, host: bytes, reason: str, source: tuple[str, int]) -> None:
         """A request could not be forwarded."""
-        self._log.warning("do http proxy request [host: %s] error: %s", self.printable(host), reason)
+        self._log.warning("do http proxy request [host: %s] error: %s (from [%s])", self.printable(host), reason, address_text(source))
+
+    def refused(self, source: tuple[str, int], reason: str) -> None:
+        """A user is not let in, or doesn't speak HTTP."""
+        self._refusals.info("http user connection [%s] refused: %s", address_text(source), reason)
 
     @staticmethod
     def printable(text: bytes) -> str:

@@ -6,12 +6,9 @@ import socket
 from typing import Any
 
 from frp_py.errors import PeerError
-from frp_py.log import get_logger
 from frp_py.protocol.client_hello import Reader
 from frp_py.server.vhost.arrivals import Arrival, Vhost
 from frp_py.server.visits import address_text
-
-log = get_logger()
 
 _UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"  # a fatal alert 112 (RFC 6066 3), in a record of its own
 
@@ -43,7 +40,7 @@ class Greeting(Arrival):
         try:
             hello = self._reader.receive_data(new)
         except PeerError as error:
-            log.debug("https user connection [%s] closed: %s", address_text(self.address), error)
+            self._vhost.log.info("https user connection [%s] closed: %s", address_text(self.address), error)
             self.drop()
             return
         if hello is not None:
@@ -52,5 +49,5 @@ class Greeting(Arrival):
             if group is not None:
                 self.go_to(group)
             else:
-                log.debug("https user connection [%s] refused: no proxy for [%s]", address_text(self.address), hello.server_name)
+                self._vhost.log.info("https user connection [%s] refused: no proxy for [%s]", address_text(self.address), hello.server_name)
                 self.refuse(_UNRECOGNIZED_NAME)

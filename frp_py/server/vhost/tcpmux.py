@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.log import get_logger
 from frp_py.net.http.auth import allows, basic_credentials
 from frp_py.net.http.heads import BadHead, fields_of, host_of, request_line, split_target, values_of
 from frp_py.net.http.rules import routing_host
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from frp_py.net.engine.loop import Engine
-
-log = get_logger()
 
 _METHOD = b"CONNECT "
 _END = b"\r\n\r\n"
@@ -64,16 +61,16 @@ class Asking(Arrival):
         try:
             host, credentials = _wish(bytes(data[:end]) + b"\r\n")
         except BadHead as error:
-            log.debug("tcpmux user connection [%s] closed: %s", address_text(self.address), error)
+            self._mux.log.info("tcpmux user connection [%s] closed: %s", address_text(self.address), error)
             self.drop()
             return
         group = self._mux.routes.find(host, "", credentials[0] if credentials is not None else "")
         member = group.first if group is not None else None
         if group is None or member is None:
-            log.debug("tcpmux user connection [%s] refused: no proxy for [%s]", address_text(self.address), host)
+            self._mux.log.info("tcpmux user connection [%s] refused: no proxy for [%s]", address_text(self.address), host)
             self.refuse(self._mux.not_found())
         elif member.wish.http_user and not allows(credentials, member.wish.http_user, member.wish.http_pwd):
-            log.debug("tcpmux user connection [%s] refused: wrong credentials for [%s]", address_text(self.address), host)
+            self._mux.log.info("tcpmux user connection [%s] refused: wrong credentials for [%s]", address_text(self.address), host)
             self.refuse(_LOG_IN)
         else:
             if not self._mux.passthrough:

@@ -18,7 +18,6 @@ from frp_py.net.engine.datagrams import (
     keep_small,
     run_at,
     segments,
-    socket_address,
     udp_socket,
 )
 from frp_py.net.engine.link import MuxLink
@@ -119,6 +118,12 @@ class Port:
         for _ in range(seconds):
             self.port._tick()
 
+    def meet(self, *users: socket.socket) -> None:
+        """These have sent something."""
+        for sock in users:
+            sock.sendto(b"", self.address)
+            self.receive()
+
 
 @pytest.fixture
 def port(engine: Engine) -> Iterator[Port]:
@@ -214,6 +219,7 @@ def test_answers_find_their_users(port: Port) -> None:
     end = FakeEnd()
     port.port.attach(end)
     with user() as one, user() as two:
+        port.meet(one, two)
         frames = [PACK["v1"](b"%d" % i, tail_of(name_of(sock))) for i, sock in enumerate((one, two, one))]
         end.say(b"".join(frames))
         assert [one.recv(100), two.recv(100), one.recv(100)] == [b"0", b"1", b"2"]
@@ -229,15 +235,63 @@ def test_answers_find_their_users(port: Port) -> None:
         UDPAddress("192.0.2.1", 0),
         UDPAddress("::1", 9),
         UDPAddress("1.2.3.4\0", 9),
+        UDPAddress("127.0.0.1", 9),
     ],
 )
-def test_an_address_that_is_none_is_left_out(port: Port, target: UDPAddress) -> None:
+def test_who_has_sent_nothing_is_not_answered(port: Port, target: UDPAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = FakeEnd()
+    port.port.attach(end)
+    sent: list[Any] = []
+    sendto = port.port._sendto
+
+    def watched(content: bytes, address: Any) -> int:
+        sent.append(address)
+        return sendto(content, address)
+
+    monkeypatch.setattr(port.port, "_sendto", watched)
+    with user() as sock:
+        port.meet(sock)
+        end.say(PACK["v1"](b"x", tail_of(target)) + PACK["v1"](b"y", tail_of(name_of(sock))))
+        assert sock.recv(100) == b"y"
+        assert sent == [sock.getsockname()]
+    assert end.state == "open"
+
+
+def test_nobody_else_is_sent_runs_either(port: Port) -> None:
+    end = FakeEnd()
+    port.port.attach(end)
+    with user() as sock, user() as other:
+        port.meet(sock)
+        end.say(PACK["v1"](b"x", tail_of(name_of(other))) * 10 + PACK["v1"](b"y", tail_of(name_of(sock))))
+        assert sock.recv(10) == b"y"
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(10)
+    assert port.counted == [0, 1]
+
+
+def test_users_are_answered_for_a_minute_and_longer_while_they_are(port: Port) -> None:
     end = FakeEnd()
     port.port.attach(end)
     with user() as sock:
-        end.say(PACK["v1"](b"x", tail_of(target)) + PACK["v1"](b"y", tail_of(name_of(sock))))
-        assert sock.recv(100) == b"y"
-    assert end.state == "open"
+        answer = PACK["v1"](b"y", tail_of(name_of(sock)))
+        port.tick(30)
+        end.say(PING["v1"])
+        port.meet(sock)
+        for _ in range(5):
+            port.tick(59)
+            end.say(answer)
+            assert sock.recv(10) == b"y"
+        port.tick(59)
+        end.say(PING["v1"])
+        port.tick(59)
+        end.say(PING["v1"])
+        port.tick(2)
+        end.say(answer)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(10)
+    assert port.lost == []
 
 
 def test_sixty_silent_seconds_end_a_stream_and_any_message_counts(port: Port) -> None:
@@ -287,11 +341,25 @@ def test_what_is_remembered_of_users_is_bounded_and_forgotten(port: Port, monkey
             assert sock.recv(10) == b"y"
     assert len(end.take()) == 12
     assert len(port.port._tails) <= 5
-    assert len(port.port._addresses) <= 5
-    for _ in range(60):
+    assert len(port.port._users) <= 5
+    assert len(port.port._former) <= 5
+    for _ in range(120):
         end.say(PING["v1"])
         port.tick()
-    assert port.port._tails == port.port._addresses == {}
+    assert port.port._tails == port.port._users == port.port._former == {}
+
+
+def test_strangers_dont_drive_out_who_has_just_asked(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "KNOWN", 5)
+    end = FakeEnd()
+    port.port.attach(end)
+    with user() as sock:
+        port.meet(sock)
+        for _ in range(5):
+            with user() as stranger:
+                port.meet(stranger)
+        end.say(PACK["v1"](b"y", tail_of(name_of(sock))))
+        assert sock.recv(10) == b"y"
 
 
 def test_a_run_of_datagrams_arrives_as_it_was(port: Port) -> None:
@@ -299,6 +367,7 @@ def test_a_run_of_datagrams_arrives_as_it_was(port: Port) -> None:
     port.port.attach(end)
     sizes = [500] * 70 + [100, 500, 500, 0, 0, 0, 0, 0, 9] + [40] * 5
     with user() as sock, user() as other:
+        port.meet(sock, other)
         sent = [bytes([i]) * size for i, size in enumerate(sizes)]
         frames = [PACK["v1"](content, tail_of(name_of(sock))) for content in sent]
         frames.insert(40, PACK["v1"](b"for another", tail_of(name_of(other))))
@@ -313,6 +382,7 @@ def test_a_route_that_takes_no_runs(port: Port, monkeypatch: pytest.MonkeyPatch)
     end = FakeEnd()
     port.port.attach(end)
     with user() as sock:
+        port.meet(sock)
         end.say(PACK["v1"](b"z" * 30, tail_of(name_of(sock))) * 10)
         assert [sock.recv(100) for _ in range(10)] == [b"z" * 30] * 10
 
@@ -346,15 +416,6 @@ def test_an_ipv6_port_serves_ipv4_users(engine: Engine) -> None:
         end.say(PACK["v1"](b"hi", tail_of(message.user_address)) * 6)
         assert [sock.recv(10) for _ in range(6)] == [b"hi"] * 6
     port.port.close()
-
-
-def test_socket_addresses() -> None:
-    assert socket_address(UDPAddress("192.0.2.1", 5), v6=False) == ("192.0.2.1", 5)
-    assert socket_address(UDPAddress("192.0.2.1", 5), v6=True) == ("::ffff:192.0.2.1", 5, 0, 0)
-    assert socket_address(UDPAddress("2001:db8::1", 5), v6=True) == ("2001:db8::1", 5, 0, 0)
-    assert socket_address(UDPAddress("fe80::1", 5, "3"), v6=True) == ("fe80::1", 5, 0, 3)
-    assert socket_address(UDPAddress("fe80::1", 5, "no such interface"), v6=True) == ("fe80::1", 5, 0, 0)
-    assert socket_address(UDPAddress("2001:db8::1", 5), v6=False) is None
 
 
 @pytest.mark.parametrize(("round_trip", "small"), [(0.0, True), (0.009, True), (0.011, False), (0.2, False)])
@@ -575,6 +636,7 @@ def test_a_socket_below_a_stream_is_read_by_the_piece(engine: Engine) -> None:
     stream = port.port.stream
     assert isinstance(stream, PacketStream)
     with user() as sock:
+        port.meet(sock)
         frame = PACK["v1"](b"piece", tail_of(name_of(sock)))
         rest = [frame[:10], frame[10:], b""]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from frp_py.net.engine.listen import Listening, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, tcp_listener
 from tests.support.net import descriptors, quiet, running_engine, until
 
 
@@ -207,3 +207,34 @@ def test_a_listener_on_no_address_takes_both_families() -> None:
         with sock:
             assert address[0] == "::ffff:127.0.0.1"
             assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+async def test_descriptors_that_are_not_for_users_stay_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_engine() as engine:
+        alarms: list[Callable[[], None]] = []
+        monkeypatch.setattr(engine, "at", lambda when, callback: alarms.append(callback))
+        with socket.socket() as sock:
+            highest = sock.fileno() + 4
+        got: list[socket.socket] = []
+        listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest)
+        users = [connect(listening.address)]  # it has a descriptor of its own, as those to come
+        await until(lambda: len(got) == 1)
+        users += [connect(listening.address) for _ in range(3)]
+        await until(lambda: alarms)
+        assert all(sock.fileno() <= highest for sock in got)
+        kept = len(got)
+        assert kept < 4
+        for each in (*got, *users):
+            each.close()
+        user = connect(listening.address)
+        alarms[0]()
+        await until(lambda: len(got) > kept)
+        listening.close()
+        for each in (*got, user):
+            each.close()
+
+
+def test_users_leave_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, one, two in ((1024, 960, 480), (100, 75, 37), (resource.RLIM_INFINITY, 1 << 62, 1 << 62)):
+        monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
+        assert (highest_for_users(1), highest_for_users(2)) == (one, two)

@@ -155,6 +155,26 @@ async def test_many_callbacks_of_a_second_leave_quickly() -> None:
     assert compared[0] < 10_000
 
 
+async def test_another_time_for_timeouts(autojump_clock: MockClock) -> None:
+    timeouts = Timeouts(100)
+    gone: list[str] = []
+
+    def add(name: str) -> None:
+        timeouts.add(lambda: gone.append(name))
+
+    add("old")
+    timeouts.change(10)
+    add("new")
+    timeouts.change(20)
+    add("newer")
+    timeouts.sweep(trio.current_time() + 9.9)
+    assert gone == []
+    timeouts.sweep(trio.current_time() + 10)
+    assert gone == ["old", "new"]
+    timeouts.sweep(trio.current_time() + 20)
+    assert gone == ["old", "new", "newer"]
+
+
 def test_timeouts_keep_their_order() -> None:
     async def main() -> None:
         timeouts = Timeouts(10)
@@ -249,3 +269,12 @@ async def test_what_is_closed_after_the_engine_has_stopped_is_closed_all_the_sam
         os.close(writer)
     b.close()
     assert descriptors() == before
+
+
+async def test_cancelled_before_it_has_started() -> None:
+    engine = Engine()
+    with trio.fail_after(5), trio.CancelScope() as scope:
+        scope.cancel()
+        async with engine.running():
+            await trio.sleep_forever()
+    assert scope.cancelled_caught

@@ -149,6 +149,18 @@ def test_files_that_cannot_be_used_are_named(ours: Authority, tmp_path: Path) ->
         tls.server_context(TlsFiles(trusted_ca_file=missing))
 
 
+def test_a_digest_changes_with_what_is_in_the_files(tmp_path: Path) -> None:
+    cert, key = tmp_path / "crt", tmp_path / "key"
+    files = TlsFiles(cert_file=str(cert), key_file=str(key))
+    assert tls.digest(None) == tls.digest(TlsFiles(server_name="x")) == ""
+    seen = [tls.digest(files)]
+    for path, text in ((cert, "a"), (key, "b"), (cert, "c"), (key, "d")):
+        path.write_text(text)
+        seen.append(tls.digest(files))
+        assert tls.digest(files) == seen[-1]
+    assert len(set(seen)) == 5
+
+
 def test_a_key_with_a_password_is_refused_without_asking(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -37,7 +37,7 @@ class Waiting:
 
 def proxy(work: Waiting) -> PublicProxy:
     log = SimpleNamespace(info=lambda *args: None, warning=lambda *args: None)
-    return cast(PublicProxy, SimpleNamespace(wish=NewProxy("it"), log=log, control=SimpleNamespace(work=work)))
+    return cast(PublicProxy, SimpleNamespace(wish=NewProxy("it"), users_log=log, control=SimpleNamespace(work=work)))
 
 
 async def user_of(vhost: Vhost) -> socket.socket:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection as H2Core
+from h2.events import ConnectionTerminated, Event, StreamEnded
+from h2.exceptions import H2Error
+from h2.settings import SettingCodes, Settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from frp_py.server.vhost import h2
+from frp_py.server.vhost import h2, http
+from tests.server.vhost.helpers import OK, Setting, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -85,7 +93,7 @@ async def test_a_frame_that_is_too_long_is_not_waited_for() -> None:
     ids=["settings", "ping", "priority", "unknown", "empty data"],
 )
 async def test_who_keeps_us_busy_with_nothing_is_sent_away(asked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h2, "_IDLE_FRAMES", 100)
+    monkeypatch.setattr(h2, "IDLE_FRAMES", 100)
     monkeypatch.setattr(h2.H2Stream, "requested", lambda self, headers, *, ended: None)
     with logged():
         async with user() as stream:
@@ -127,3 +135,223 @@ async def test_any_frames(data: bytes) -> None:
             await stream.send_all(PREFACE + frame(SETTINGS) + data)
             await stream.send_eof()
             assert await ending(stream) in ("eof", "reset")
+
+
+class Asking:
+    """A user who asks by HTTP/2 and takes what he likes; `window` is that of each stream."""
+
+    def __init__(self, sock: socket.socket, window: int = 65535, shared: int = 65535) -> None:
+        self.sock = sock
+        self.core = H2Core(H2Configuration(client_side=True))
+        self.core.local_settings = Settings(client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self.core.initiate_connection()
+        if shared > 65535:
+            self.core.increment_flow_control_window(shared - 65535)
+
+    def ask(self, n: int = 1) -> None:
+        for _ in range(n):
+            headers = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a.test")]
+            self.core.send_headers(self.core.get_next_available_stream_id(), headers, end_stream=True)
+        self.say()
+
+    def say(self) -> None:
+        self.sock.send(self.core.data_to_send())
+
+    def hear(self) -> list[Event]:
+        """What has come so far."""
+        events: list[Event] = []
+        try:
+            while data := self.sock.recv(1 << 16):
+                events += self.core.receive_data(data)
+        except BlockingIOError:
+            pass
+        return events
+
+
+async def test_before_he_asks_a_user_has_60_seconds_and_300_afterwards(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        silent, user = Asking(it.user()), Asking(it.user())
+        silent.say()
+        user.ask()
+        await trio.sleep(50)
+        assert len(it.vhost.h2_users) == 2
+        [service] = it.client.services
+        service.send(OK)
+        await trio.sleep(15)
+        assert len(it.vhost.h2_users) == 1
+        assert isinstance(silent.hear()[-1], ConnectionTerminated)
+        await trio.sleep(275)
+        user.core.ping(bytes(8))  # which is nothing
+        user.ask()
+        await trio.sleep(340)  # the service, who is asked again, has its 60 s before
+        assert isinstance(user.hear()[-1], StreamEnded)
+        assert len(it.vhost.h2_users) == 1
+        await trio.sleep(30)
+        assert isinstance(user.hear()[-1], ConnectionTerminated)
+        assert len(it.vhost.h2_users) == 0
+
+
+async def test_a_request_that_lasts_is_no_idleness(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = Asking(it.user())
+        user.ask()
+        await trio.sleep(1)
+        it.client.services[0].send(b"HTTP/1.1 200 OK\r\n\r\n")
+        await trio.sleep(5000)
+        assert len(it.vhost.h2_users) == 1
+        user.core.reset_stream(1)
+        user.say()
+        await trio.sleep(298)
+        assert len(it.vhost.h2_users) == 1
+        await trio.sleep(4)
+        assert (it.vhost.h2_users, it.vhost.users, len(it.vhost.resting), len(it.vhost.slow_heads)) == ({}, {}, 0, 0)
+
+
+async def answer_all(it: Setting, size: int) -> None:
+    """Each service that was asked sends a response, as far as it gets rid of it."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    for service in it.client.services:
+        try:
+            service.send(head + bytes(size))
+        except BlockingIOError:
+            pass
+    await trio.sleep(0.01)
+
+
+async def test_nothing_more_is_fetched_while_nothing_can_be_sent(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2, "_AHEAD", 100_000)
+    async with setting() as it:
+        user = Asking(it.user())
+        user.ask(6)
+        await trio.sleep(0.01)
+        assert len(it.client.services) == 6
+        await answer_all(it, 60_000)
+        assert it.vhost.held == 6 * 60_000 - 65535
+        user.ask(3)
+        await trio.sleep(0.01)
+        assert it.vhost.active == {}
+        user.core.reset_stream(17)  # one of those that wait
+        user.core.reset_stream(9)
+        user.core.increment_flow_control_window(1 << 20)
+        user.say()
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+        assert len(it.vhost.active) == 2
+        await answer_all(it, 10)
+        events = user.hear()
+        for _ in range(20):
+            await trio.sleep(0.01)
+            events += user.hear()
+        assert {event.stream_id for event in events if isinstance(event, StreamEnded)} == {1, 3, 5, 7, 11, 13, 15}
+        it.vhost.close()
+        assert it.vhost.held == 0
+
+
+async def test_streams_that_are_not_read_stop_no_others(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2, "_AHEAD", 100_000)
+    async with setting() as it:
+        user = Asking(it.user(), window=1000, shared=1 << 20)
+        user.ask(6)
+        await trio.sleep(0.01)
+        await answer_all(it, 60_000)
+        assert it.vhost.held == 6 * 59_000
+        user.ask()
+        await trio.sleep(0.01)
+        it.client.services[-1].send(OK)
+        await trio.sleep(0.01)
+        assert isinstance(user.hear()[-1], StreamEnded)
+        for stream in range(1, 12, 2):
+            user.core.reset_stream(stream)
+        user.say()
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+
+
+async def test_who_holds_most_is_sent_away_when_too_much_is_held(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_HELD", 300_000)
+    async with setting() as it:
+        modest, greedy = Asking(it.user(), window=0), Asking(it.user(), window=0)
+        modest.ask(1)
+        greedy.ask(4)
+        await trio.sleep(0.01)
+        await answer_all(it, 60_000)
+        assert it.vhost.held == 300_000
+        modest.ask()
+        await trio.sleep(0.01)
+        it.client.services[-1].send(OK)
+        await trio.sleep(0.01)
+        assert (it.vhost.held, len(it.vhost.h2_users)) == (60_002, 1)
+        with pytest.raises(BrokenPipeError):
+            greedy.sock.send(b"x")
+
+
+async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        broken, torn, half = (Asking(it.user(), window=0) for _ in range(3))
+        for user in (broken, torn, half):
+            user.ask(2)
+            await trio.sleep(0.01)
+        await answer_all(it, 60_000)
+        assert it.vhost.held == 360_000
+        broken.sock.close()
+        it.users.remove(broken.sock)
+        await trio.sleep(300)
+        half.sock.shutdown(socket.SHUT_WR)
+        await trio.sleep(300)
+        assert it.vhost.held == 120_000
+        torn.core.close_connection()
+        torn.say()
+        torn.sock.shutdown(socket.SHUT_RDWR)
+        await trio.sleep(300)
+        assert (it.vhost.held, it.vhost.h2_users) == (0, {})
+
+
+def balance(it: Setting) -> None:
+    """What is counted is what there is."""
+    held = {user: sum(stream.backlog for stream in user.streams.values()) for user in it.vhost.h2_users}
+    assert {user: user.held for user in it.vhost.h2_users} == held
+    assert it.vhost.held == sum(held.values())
+
+
+ACTIONS = ("ask", "ask", "answer", "answer", "half", "rest", "break", "reset", "open", "open all", "read", "finish", "close")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), max_size=25), st.sampled_from([0, 1000, 65535]))
+async def test_whatever_happens_what_is_held_is_known(steps: list[tuple[str, int]], window: int) -> None:
+    async with setting() as it:
+        users = [Asking(it.user(), window=window) for _ in range(2)]
+        for what, n in steps:
+            user = users[n % 2]
+            services = it.client.services
+            service = services[n % len(services)] if services else None
+            try:
+                if what == "ask":
+                    user.ask(n)
+                elif what == "answer" and service is not None:
+                    service.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (n * 8000) + bytes(n * 8000))
+                elif what == "half" and service is not None:
+                    service.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + bytes(4000))
+                elif what == "rest" and service is not None:
+                    service.send(bytes(5000))
+                elif what == "break" and service is not None:
+                    service.shutdown(socket.SHUT_RDWR)
+                elif what == "reset":
+                    user.core.reset_stream(2 * n + 1)
+                elif what == "open":
+                    user.core.increment_flow_control_window(5000, 2 * n + 1)
+                elif what == "open all":
+                    user.core.increment_flow_control_window(100_000)
+                elif what == "read":
+                    user.hear()
+                elif what == "finish":
+                    user.sock.shutdown(socket.SHUT_WR)
+                elif what == "close":
+                    user.core.close_connection(n)
+                user.say()
+            except (OSError, H2Error, KeyError):
+                pass  # there is no such stream, or the connection is closed
+            await trio.sleep(0.001)
+            balance(it)
+        it.vhost.close()
+        assert it.vhost.held == 0

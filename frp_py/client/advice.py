@@ -32,6 +32,7 @@ _ADVICE = (
     ("port unavailable", "another program on the server has that port: choose another remotePort"),
     ("no available port", "the server's allowPorts are used up"),
     ("exceed the max_ports_per_client", "the server allows each client only so many ports: see its maxPortsPerClient"),
+    ("exceed the max_proxies_per_client", "the server allows each client only so many proxies: see its maxProxiesPerClient"),
     ("already exists", "another client has a proxy of this name: stop it, or change name or user"),
     ("is already in use", "another client has a proxy of this name: stop it, or change name or user"),
     ("vhost http port is not set", "the server serves no http proxies: set vhostHTTPPort there"),

@@ -1,0 +1,1 @@
+"""The admin API of frpc: loaded only when `webServer.port` is set."""

@@ -1,0 +1,172 @@
+"""What strangers and clients can do to others, and where that ends (docs/security.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from frp_py.config.base import Bandwidth
+from frp_py.protocol.messages import NewProxyResp
+from tests.support.inside import (
+    HOST,
+    Clock,
+    connect,
+    ending,
+    free_port,
+    logged,
+    peers_of,
+    proxy,
+    receive_exactly,
+    running_client,
+    running_server,
+)
+from tests.support.inside import service as local_service
+from tests.support.net import until
+
+BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
+STRICT: dict[str, Any] = {"sourcePenalties": {"longest": 600, "exempt": []}}
+REFUSED = "eof", "reset"
+
+
+async def is_reset(port: int) -> bool:
+    """Whether a connection to `port` is, at once or soon."""
+    try:
+        stream = await connect(port)
+    except OSError:
+        return True
+    return await ending(stream) == "reset"
+
+
+async def fails_to_log_in(peers: Any) -> None:
+    assert (await (await peers.connect()).log_in(privilege_key="wrong")).error
+
+
+@BOTH
+async def test_failed_logins_shut_their_source_out_for_a_while(mux: bool, mock_clock: MockClock) -> None:
+    clock = Clock(mock_clock)
+    with logged() as lines:
+        async with running_server({"transport.tcpMux": mux, **STRICT}) as server, peers_of(server) as peers:
+            for _ in range(3):
+                await fails_to_log_in(peers)
+            await lines.wait_for(" s: failed logins, or connections that were no client's")
+            assert await is_reset(server.config.bind_port)
+            assert server.penalties.refused == 1
+            await clock.forward(16)
+            assert (await (await peers.connect()).log_in()).error == ""
+
+
+async def test_an_exempt_source_is_never_shut_out() -> None:
+    with logged():
+        async with running_server() as server, peers_of(server) as peers:
+            for _ in range(20):
+                await fails_to_log_in(peers)
+            assert (await (await peers.connect()).log_in()).error == ""
+
+
+async def test_where_a_client_has_logged_in_nobody_is_shut_out() -> None:
+    with logged():
+        async with running_server(STRICT) as server, peers_of(server) as peers:
+            await peers.logged_in()
+            for _ in range(20):
+                await fails_to_log_in(peers)
+            assert (await (await peers.connect()).log_in()).error == ""
+
+
+@pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x00\x05" + bytes(20), b"x" * 40, bytes(40)], ids=["tls", "text", "zeros"])
+async def test_rubbish_counts(rubbish: bytes) -> None:
+    with logged() as lines:
+        async with running_server(STRICT) as server:
+            for _ in range(15):
+                stream = await connect(server.config.bind_port)
+                await stream.send_all(rubbish)
+                await stream.send_eof()
+                assert await ending(stream) in REFUSED
+            await lines.wait_for("is shut out for 1")
+
+
+async def test_a_health_check_by_tcp_does_not_count() -> None:
+    with logged():
+        async with running_server(STRICT) as server, peers_of(server) as peers:
+            for _ in range(50):
+                await (await connect(server.config.bind_port)).aclose()
+            assert (await (await peers.connect()).log_in()).error == ""
+
+
+async def test_users_of_a_shared_port_do_not_suffer_for_others() -> None:
+    port = free_port()
+    with logged():
+        async with (
+            running_server({"bindPort": port, "vhostHTTPPort": port, "proxyBindAddr": HOST, **STRICT}) as server,
+            peers_of(server) as peers,
+        ):
+            for _ in range(3):
+                await fails_to_log_in(peers)
+            client = await connect(port)
+            await client.send_all(bytes(20))
+            assert await ending(client) == "reset"
+            user = await connect(port)
+            await user.send_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            assert (await receive_exactly(user, 12)) == b"HTTP/1.1 404"
+            await user.aclose()
+
+
+async def test_no_more_users_of_a_client_than_it_may_have() -> None:
+    with logged() as lines:
+        async with (
+            running_server({"maxUsersPerClient": 2}) as server,
+            local_service() as web,
+            running_client(server, {}, [proxy("one", web.port, a := free_port()), proxy("two", web.port, b := free_port())]),
+        ):
+            await lines.wait_for("[two] start proxy success")
+            users = []
+            for port in (a, b):
+                user = await connect(port)
+                await user.send_all(b"x")
+                users.append((user, there := await web.accept()))
+                assert await receive_exactly(there, 1) == b"x"
+            assert await is_reset(b)
+            await lines.wait_for("closed: the client has as many users as maxUsersPerClient allows")
+            await users[0][0].aclose()
+            await users[0][1].aclose()
+            await until(lambda: server.controls.all()[0].connections == 1)
+            user = await connect(b)
+            await user.send_all(b"y")
+            there = await web.accept()
+            assert await receive_exactly(there, 1) == b"y"
+            for stream in (user, there, *users[1]):
+                await stream.aclose()
+
+
+async def test_no_more_streams_of_a_client_than_it_may_have() -> None:
+    with logged():
+        async with running_server({"maxStreamsPerClient": 3}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in()
+            streams = [peer.open() for _ in range(2)]
+            for stream in (*streams, one_more := peer.open()):
+                stream.stream.end.feed(memoryview(b"o"))
+            assert await one_more.ending() == "reset"
+            assert (await peer.register("it")).error == ""
+            for stream in streams:
+                await stream.stream.aclose()
+
+
+async def test_the_users_of_all_proxies_of_a_client_share_its_bandwidth() -> None:
+    """The proxies' own limits hold besides."""
+    with logged():
+        async with running_server({"bandwidthLimitPerClient": "2MB"}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in()
+            for name, more in (("a", {}), ("b", {}), ("c", {"bandwidth_limit": "1MB", "bandwidth_limit_mode": "server"})):
+                assert isinstance(answer := await peer.register(name, **more), NewProxyResp)
+                assert answer.error == ""
+            control = server.controls.all()[0]
+            a, b, c = (control.proxies[name].limit for name in "abc")
+            assert a is not None
+            assert a is b is control.limit
+            assert c is not None
+            now = trio.current_time()
+            rate = Bandwidth("2MB").bytes_per_second
+            assert c.take(rate, now) == pytest.approx(1, abs=0.05)  # its own limit is lower
+            assert a.take(rate, now) == pytest.approx(1, abs=0.05)  # what c took is gone
