@@ -1,0 +1,54 @@
+"""Who may see the dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import Error, Page, expect
+
+from tests.browser.support import Eyes, client_site, server_site
+from tests.support.programs import World
+
+Look = Callable[..., Eyes]
+
+
+def is_refused(page: Page, url: str) -> bool:
+    """Whether the browser is left with 401; without a window to ask in it may call that an error."""
+    try:
+        answer = page.goto(url)
+    except Error as error:
+        return "ERR_INVALID_AUTH_CREDENTIALS" in error.message
+    return answer is not None and answer.status == 401 and page.locator("#app").count() == 0
+
+
+def test_user_and_password_are_asked_for(world: World, look: Look) -> None:
+    server = server_site(world)
+    client = client_site(world, server.port)
+    for site, title in ((server, "frp server"), (client, "Proxies · frp client")):
+        page = look(site.origin).go()
+        expect(page).to_have_title(title)
+        assert page.goto(f"{site.origin}/") is not None
+        assert page.url.startswith(f"{site.origin}/static/")
+        stranger = look(site.origin, user="")
+        answer = stranger.context.request.get(f"{site.origin}/static/")
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="Restricted"')
+        for eyes in (stranger, look(site.origin, password="wrong")):
+            eyes.expect_failures()
+            assert is_refused(eyes.page, f"{site.origin}/static/")
+
+
+def test_a_changed_password_is_told_and_the_page_does_not_hang(world: World, look: Look) -> None:
+    server = server_site(world)
+    eyes = look(server.origin)
+    page = eyes.go("/proxies")
+    eyes.expect_failures()
+    page.route("**/api/**", lambda route: route.fulfill(status=401, body="Unauthorized"))
+    page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_text("You are not signed in")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_without_a_password_there_is_a_warning(world: World, look: Look) -> None:
+    server = server_site(world, password="", address="0.0.0.0")
+    page = look(server.origin, user="").go()
+    expect(page.get_by_text("This dashboard has no password")).to_be_visible()
