@@ -1,4 +1,4 @@
-# make demo | test | lint | docs | bench | clean, with any Python from 3.11 on; `make test PYTHON=python3.13` tests with that one.
+# make demo | test | lint | docs | bench | soak | fuzz | clean, with any Python from 3.11 on; `make test PYTHON=python3.13` tests with that one.
 
 ifeq ($(origin PYTHON), undefined)
 VENV := .venv
@@ -13,7 +13,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet install
 # byte-code also where PYTHONDONTWRITEBYTECODE is set: without it every start compiles everything anew
 COMPILE = $(RUN) -m compileall -q
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench soak fuzz clean
 
 demo: $(VENV)/.installed
 	@$(RUN) -m frp_py demo
@@ -31,8 +31,21 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@$(RUN) docs/reference/generate.py
 
+# make bench ARGS="--quick", ARGS="latency mixed", ARGS=--publish (writes docs/performance.md), ARGS='other="/opt/frps|/opt/frpc"'
 bench: $(VENV)/.installed
-	@$(RUN) bench/bench.py $(ARGS)
+	@$(COMPILE) frp_py bench
+	@$(RUN) -m bench $(ARGS)
+
+# make soak SOAK_SECONDS=120 SEED=1
+SOAK_SECONDS ?= 600
+soak: $(VENV)/.dev
+	@$(COMPILE) frp_py tests
+	@$(RUN) -m tests.soak --seconds $(SOAK_SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# make fuzz FUZZ_SECONDS=600 SEED=1; guided by coverage where atheris is installed: $(VENV)/bin/pip install atheris
+FUZZ_SECONDS ?= 120
+fuzz: $(VENV)/.dev
+	@$(RUN) -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

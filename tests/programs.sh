@@ -17,9 +17,18 @@ want nc netcat-openbsd
 want openssl openssl
 want dnsmasq dnsmasq-base
 want dig bind9-dnsutils
-[ "${#wanted[@]}" -gt 0 ] || exit 0
+if ! command -v fc-list >/dev/null || [ -z "$(fc-list : family | head -n 1)" ]; then
+    wanted+=(fontconfig fonts-dejavu-core) # without fonts a browser's pages would be empty boxes
+fi
+browser=()
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || browser=(chromium)
+[ "${#wanted[@]}" -gt 0 ] || [ "${#browser[@]}" -gt 0 ] || exit 0
 
-echo "installing ${wanted[*]} ..."
+echo "installing ${wanted[*]} ${browser[*]} ..."
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+install() {
+    [ "$#" -eq 0 ] || apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+install "${wanted[@]}"
+install "${browser[@]}" # by itself: where there is none, the others are installed all the same

@@ -311,3 +311,41 @@ def test_a_file_that_can_not_be_opened_is_told_and_tried_again(tmp_path: Path, c
     assert log.lost_lines() == 2
     output.emit(record("three", now + 11))
     assert [line.split("] ", 2)[2] for line in lines(path)] == ["2 log lines could not be written", "three"]
+
+
+# the last lines
+
+
+def test_the_last_lines_are_remembered_while_that_is_on() -> None:
+    recent = log.Recent(3)
+    logger = log.get_logger("run", "proxy")
+    log._stdlib.setLevel(log.DEBUG)
+    logger.info("before")
+    recent.switch(on=True)
+    try:
+        began = time.time()
+        for n in range(5):
+            logger.warning("line %d\n", n)
+        logger.debug("fine")
+        assert [(line.id, line.level, line.text) for line in recent.after()] == [
+            (4, "warn", "[run] [proxy] line 3\\n"),
+            (5, "warn", "[run] [proxy] line 4\\n"),
+            (6, "debug", "[run] [proxy] fine"),
+        ]
+        assert began <= recent.after()[0].time <= time.time()
+        assert [line.id for line in recent.after(4)] == [5, 6]
+        assert [line.id for line in recent.after(4, "info")] == [5]
+        assert [line.id for line in recent.after(6)] == []
+        assert [line.id for line in recent.after(7)] == [4, 5, 6]  # an id from before a restart
+        try:
+            raise ValueError("\x1b[2J")
+        except ValueError:
+            logger.exception("%s", "x" * 10_000)
+        (line,) = recent.after(recent.last_id - 1)
+        assert line.text.startswith("[run] [proxy] xxx")
+        assert line.text.endswith("ValueError: \\x1b[2J")
+        assert len(line.text) < 9000
+    finally:
+        recent.switch(on=False)
+    logger.info("after")
+    assert recent.last_id == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +25,10 @@ async def answer_twice(stream: trio.SocketStream) -> None:
     async for data in stream:
         await stream.send_all(data + data)
     await stream.send_eof()
+
+
+def traffic(proxy: PublicProxy) -> tuple[int, int]:
+    return proxy.record.traffic_in, proxy.record.traffic_out
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -83,11 +88,11 @@ async def test_each_proxy_and_the_client_that_has_them() -> None:
         assert await use(ports[1], 7) == 14
         assert await use(mux, 1000, connect) == 2000 + answer
         await until(lambda: control.connections == 0)
-        assert (a.traffic_in, a.traffic_out) == (300_003, 600_006)
-        assert (b.traffic_in, b.traffic_out) == (7, 14)
-        assert (c.traffic_in, c.traffic_out) == (1000, 2000)  # without the request to frps, and its answer
-        totals = [(proxy.traffic_in, proxy.traffic_out) for proxy in (a, b, c)]
-        assert (control.traffic_in, control.traffic_out) == tuple(map(sum, zip(*totals, strict=True)))
+        assert traffic(a) == (300_003, 600_006)
+        assert traffic(b) == (7, 14)
+        assert traffic(c) == (1000, 2000)  # without the request to frps, and its answer
+        server.statistics.collect(time.time())
+        assert (server.statistics.traffic_in, server.statistics.traffic_out) == (301_010, 602_020)
 
 
 async def test_connections_while_they_last_and_after_their_proxy() -> None:
@@ -99,14 +104,14 @@ async def test_connections_while_they_last_and_after_their_proxy() -> None:
             await stream.send_all(b"12345")
             assert await stream.receive_some(10) == b"1234512345"
         assert proxy.connections == control.connections == 5
-        assert proxy.traffic_in == control.traffic_in == 0  # counted when a connection ends
+        assert traffic(proxy) == (0, 0)  # counted when a connection ends
         proxy.close()
         for stream in streams[:3]:
             await stream.send_eof()
             assert await stream.receive_some(10) == b""
         await until(lambda: control.connections == 2)
-        assert (proxy.traffic_in, proxy.traffic_out) == (control.traffic_in, control.traffic_out) == (15, 30)
+        assert traffic(proxy) == (15, 30)
         for stream in streams:
             await stream.aclose()
         await until(lambda: control.connections == proxy.connections == 0)
-        assert control.traffic_in == 25
+        assert traffic(proxy) == (25, 50)

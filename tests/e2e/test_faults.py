@@ -302,6 +302,22 @@ def test_running_out_of_descriptors_never_costs_a_listener(world: World, common:
     assert server.figures.cpu < 10
 
 
+@BOTH
+def test_a_crowd_leaves_descriptors_for_work_connections_and_clients(world: World, common: str) -> None:
+    tunnel = world.tunnel(world.service().port, server=common, client=common)
+    tunnel.server.limit_descriptors(tunnel.server.figures.descriptors + 100)
+    port = free_port()
+    world.frpc(tunnel.server_port, common, proxy("late", world.service().port, port)).wait_for("start proxy success")
+    crowd = [connect(port) for _ in range(150)]
+    tunnel.server.wait_for("descriptors left are not for users")
+    assert [exchange_on(user) for user in crowd[:20]] == [b"hello"] * 20
+    other = world.frpc(tunnel.server_port, common, proxy("other", world.service().port, free_port()))
+    other.wait_for("start proxy success", deadline=5)
+    for sock in crowd:
+        sock.close()
+    eventually(lambda: works(port, 2), "new users are served again")
+
+
 def test_a_client_without_descriptors_refuses_users_and_goes_on(world: World) -> None:
     tunnel = world.tunnel(world.service().port)
     with users_of(tunnel.port, 5) as users:

@@ -1,0 +1,1 @@
+"""How fast the tunnel is on this machine: `python -m bench --help`."""

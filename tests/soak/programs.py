@@ -1,0 +1,72 @@
+"""frps and frpc as `tests.support` runs them, which besides tell how many tasks and connections they have inside."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from tests.support.programs import ROOT, Figures, Program
+
+_COUNTED = ("Task", "MuxLink", "MuxEnd", "SocketEnd", "Relay", "Holder", "Control", "LocalSide", "PublicProxy")
+_FILE = "FRP_SOAK_PROBE"
+
+
+def report(number: int, frame: FrameType | None) -> None:
+    """In the program, at SIGUSR1: write down what lives."""
+    gc.collect()
+    kinds = Counter(type(each).__name__ for each in gc.get_objects())
+    path = Path(os.environ[_FILE])
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({kind: kinds[kind] for kind in _COUNTED}))
+    new.rename(path)
+
+
+class Watched(Program):
+    """A program that can be asked what lives in it. It ends with this process, however that ends."""
+
+    def __init__(self, role: str, directory: Path, name: str, config: str) -> None:
+        self.name = name
+        self.config_path = directory / f"{name}.toml"
+        self.config_path.write_text(config)
+        self.output_path = directory / f"{name}.out"
+        self._probe = directory / f"{name}.probe"
+        environment = {key: value for key, value in os.environ.items() if key.lower() not in ("http_proxy", "https_proxy", "all_proxy")}
+        environment |= {"PYTHONPATH": str(ROOT), _FILE: str(self._probe)}
+        with self.output_path.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.soak.programs", role, "-c", str(self.config_path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=directory,
+            )
+        self.figures = Figures(self.process.pid)
+
+    def inside(self) -> dict[str, int]:
+        """How many objects of each kind live in it."""
+        self._probe.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError):
+                counts: dict[str, int] = json.loads(self._probe.read_text())
+                return counts
+            time.sleep(0.01)
+        raise TimeoutError(f"{self.name} does not answer SIGUSR1: is its loop stuck?")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, report)
+    from frp_py.__main__ import main
+
+    sys.exit(main())
