@@ -38,6 +38,12 @@ class Setup:
     """The client comes through a `Relay`."""
 
 
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    sock.shutdown(socket.SHUT_RD)  # wakes the thread that receives from it, and says nothing
+    sock.close()
+
+
 class Relay:
     """Passes connections on to `port`, until they are cut."""
 
@@ -66,9 +72,12 @@ class Relay:
     @staticmethod
     def _pump(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+            try:
+                while data := source.recv(1 << 16):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+            except OSError:
+                _reset(target)
 
     def cut(self) -> None:
         """Reset all connections."""
@@ -76,11 +85,7 @@ class Relay:
         for pair in pairs:
             for sock in pair:
                 with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                    sock.shutdown(socket.SHUT_RD)  # wakes its thread, and says nothing
-        for pair in pairs:
-            for sock in pair:
-                sock.close()
+                    _reset(sock)
 
     def close(self) -> None:
         """Cut, and take no more."""
@@ -167,7 +172,7 @@ class Pair:
                 tunnel.processes.append(process)
                 stack.callback(process.end)
                 for port in ports:
-                    wait_for(port)
+                    wait_for(port, process)
                 tunnel.started.append(time.perf_counter() - began)
 
             def restart() -> Process:
@@ -213,7 +218,7 @@ class HaProxy:
                 command = [*prefix, haproxy, "-db", "-f", str(config)]
                 tunnel.processes.append(stack.enter_context(running(command, directory / "log")))
             for port in public:
-                wait_for(port)
+                wait_for(port, tunnel.processes[0])
             time.sleep(_SETTLE)
             yield tunnel
 
@@ -252,6 +257,6 @@ class Ssh:
             with running([*place.far, *command], directory / "log") as client:
                 tunnel.processes += [server, client]
                 for port in public:
-                    wait_for(port)
+                    wait_for(port, client)
                 time.sleep(_SETTLE)
                 yield tunnel

@@ -143,9 +143,9 @@ def services(directory: Path, prefix: list[str]) -> Iterator[dict[str, int]]:
             f"http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600; {paths}"
             f'server {{ listen {HOST}:{web} backlog=4096; location / {{ return 200 "hello\\n"; }} }} }}'
         )
-        with running([*prefix, nginx, "-c", str(config)], directory / "nginx.log"):
+        with running([*prefix, nginx, "-c", str(config)], directory / "nginx.log") as server:
             if not prefix:
-                wait_for(web)
+                wait_for(web, server)
             yield {**ports, "web": web}
 
 

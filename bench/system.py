@@ -41,14 +41,16 @@ def free_ports(count: int) -> list[int]:
         return [stack.enter_context(socket.create_server((HOST, 0))).getsockname()[1] for _ in range(count)]
 
 
-def wait_for(port: int, seconds: float = 15.0) -> None:
-    """Until somebody listens on it. Raises Unavailable after that many seconds."""
+def wait_for(port: int, process: Process, seconds: float = 15.0) -> None:
+    """Until somebody listens on it. Raises Unavailable after that many seconds, or when the process that should has ended."""
     end = time.monotonic() + seconds
     while True:
         try:
             socket.create_connection((HOST, port), 1).close()
             return
         except OSError:
+            if (code := process.popen.poll()) is not None:
+                raise Unavailable(f"{' '.join(process.command)} has ended ({code})") from None
             if time.monotonic() > end:
                 raise Unavailable(f"nothing listens on port {port} after {seconds:g} s") from None
             time.sleep(0.003)
@@ -81,6 +83,7 @@ class Process:
     """A running program, with those that it has started."""
 
     def __init__(self, command: Sequence[str], log: Path, *, pipe: bool = False) -> None:
+        self.command = command
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
                 command,

@@ -48,4 +48,4 @@ _ADVICE = (
 def advice_for(error: str) -> str:
     """A sentence, or nothing when there is nothing to say that the error doesn't."""
     lowered = error.lower()
-    return next((advice for text, advice in _ADVICE if text.lower() in lowered), "")
+    return next((advice for text, advice in _ADVICE if text.lower() in lowered), "") if error else ""

@@ -268,7 +268,7 @@ class Client:
                 raise
             except FrpError as error:
                 raise ConfigError(str(error)) from None
-            self.config = replace(new, proxies=old.proxies, visitors=old.visitors)
+            self.config = replace(new, proxies=self.config.proxies, visitors=self.config.visitors)
             self._token = token
             self.sources.replace(config)
             if new.log != old.log and self._renew_log is not None:

@@ -64,7 +64,7 @@ def _replace(path: str, data: bytes, private: bool) -> None:
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with open(fd, "wb") as file:
-            if hasattr(os, "fchmod"):
+            if os.name == "posix":
                 os.fchmod(fd, 0o600 if old is None else stat.S_IMODE(old.st_mode))
                 if old is not None and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
                     os.fchown(fd, old.st_uid, old.st_gid)
@@ -75,8 +75,9 @@ def _replace(path: str, data: bytes, private: bool) -> None:
     except OSError:
         os.unlink(beside)
         raise
-    directory = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    if os.name == "posix":
+        directory = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import ssl
@@ -18,7 +17,7 @@ from frp_py.log import get_logger
 from frp_py.net.bounded_log import BoundedLog, Budget
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.link import MuxLink
-from frp_py.net.engine.listen import Listening, highest_for_users, plain_address, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, plain_address, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.memory import give_back
 from frp_py.net.engine.stream import EndStream
@@ -519,9 +518,3 @@ async def _first_bytes(sock: socket.socket) -> bytes | None:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def listen_error(host: str, port: int, error: OSError) -> str:
-    """Why listening on host:port failed, in the words that scripts know."""
-    text = "address already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
-    return f"listen tcp {_address(host, port)}: bind: {text}"

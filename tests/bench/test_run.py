@@ -18,16 +18,14 @@ from tests.support.programs import ROOT
 def test_a_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(bench, "OUTPUT", tmp_path)
     monkeypatch.setattr(bench, "ROOT", tmp_path)
-    monkeypatch.setattr(
-        sys, "argv", ["bench", "--quick", "--only", "frp_py,broken", "latency", "bulk_tls", "reconnect", "broken=false|false"]
-    )
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--only", "frp_py,broken", "latency", "reconnect", "broken=false|false"])
     bench.main()
     results = json.loads((tmp_path / "results.json").read_text())["results"]
-    assert results.keys() == {"latency", "bulk_tls", "bulk_tls_down", "bulk_tls_x8", "reconnect"}
+    assert results.keys() == {"latency", "reconnect"}
     for result in results.values():
         assert all(figure > 0 for figure in result["figures"]["frp_py"].values())
-        assert result["reasons"]["broken"].startswith("nothing listens")
-    assert "bulk_tls_x8: upload of eight streams at once" in capsys.readouterr().out
+        assert result["reasons"]["broken"].startswith("false -c ")
+    assert "latency: one user who waits for each answer" in capsys.readouterr().out
 
 
 def test_what_is_not_known_is_an_error() -> None:

@@ -62,6 +62,8 @@ def test_accessibility_and_width(pair: Pair, look: Look, shots: Path, scheme: st
                 page.screenshot(path=shots / f"{name}{route.replace('/', '_').replace('?', '_')}-{width}-{scheme}.png")
                 assert page.evaluate("() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (route, width)
             assert violations(page) == [], route
+    page.evaluate("() => document.querySelector('main').append(document.createElement('img'))")
+    assert violations(page) != []  # it would be found
 
 
 def violations(page: Page) -> list[str]:
@@ -94,8 +96,8 @@ def test_chinese_has_a_word_for_everything(pair: Pair, look: Look) -> None:
         eyes = look(origin, locale="zh-CN")
         eyes.expect_failures()
         texts = eyes.go("/proxies").evaluate(
-            "async () => { const modules = await Promise.all(['./texts.js', './shared/texts.js'].map((path) => import(new URL(path, document.baseURI))));"
-            " return modules.map((module) => module.default); }"
+            "() => Promise.all(['texts.js', 'shared/texts.js'].map("
+            "async (path) => (await import(new URL(path, document.baseURI))).default))"
         )
         for text in texts:
             assert set(text["en"]) == set(text["zh"])

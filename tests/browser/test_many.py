@@ -22,6 +22,14 @@ new PerformanceObserver(note).observe({ type: "longtask", buffered: true });
 """
 
 
+def opening(page: Page, url: str, text: str) -> float:
+    """Seconds until `text` is seen."""
+    began = time.monotonic()
+    page.goto(url)
+    expect(page.get_by_text(text, exact=True).first).to_be_visible(timeout=15_000)
+    return time.monotonic() - began
+
+
 def stalls(page: Page) -> list[float]:
     found: list[float] = page.evaluate("() => window.stalls.splice(0)")
     return [duration for duration in found if duration > LONG_TASK]
@@ -36,10 +44,10 @@ def test_ten_thousand_proxies(world: World, look: Look) -> None:
         eyes = look(origin)
         page = eyes.page
         page.add_init_script(WATCH)
-        began = time.monotonic()
-        page.goto(f"{origin}/static/#/proxies")
-        expect(page.get_by_role("link", name="p00000", exact=True)).to_be_visible()
-        assert time.monotonic() - began < 2
+        usual = opening(look(origin).page, f"{origin}/static/#/no/such/page", "Page not found")
+        assert opening(page, f"{origin}/static/#/proxies", "p00000") < max(
+            2, 3 * usual
+        )  # the latter on a machine that is busy with other things
         expect(page.get_by_text(f"of {total}")).to_be_visible()
         assert page.locator("tbody tr").count() <= 100
         page.get_by_role("button", name="Next page").click()

@@ -362,7 +362,7 @@ async def test_what_the_server_refuses(doctor: Doctor, taken_port: int) -> None:
             {"name": "site", "type": "http", "localPort": local.port, "customDomains": ["x.example.com"]},
         ]
         steps = await doctor.client_of(server, proxies=proxies)
-        assert server.proxies == {}
+        await until(lambda: server.proxies == {})
     found = {name: steps[f"proxy {name}, at the server"] for name in ("good", "not allowed", "twice", "in use", "site")}
     assert found["good"][0] == "ok"
     for name, reason in (

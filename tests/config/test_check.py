@@ -100,6 +100,9 @@ SERVER: list[tuple[dict[str, Any], list[str]]] = [
         {"httpPlugins": [{"ops": ["Login", "login", "x"]}, {"ops": []}, {"ops": ["x"]}]},
         ["invalid http plugin ops, optional values are [Login NewProxy CloseProxy Ping NewWorkConn NewUserConn]"] * 2,
     ),
+    ({"statistics": {"keepHours": 1, "keepDays": 3660}}, []),
+    ({"statistics": {"keepHours": 0, "keepDays": 0}}, []),  # that is, the defaults
+    ({"statistics": {"keepHours": 8785, "keepDays": -1}}, ["invalid statistics.keepHours: 8785", "invalid statistics.keepDays: -1"]),
     ({"allowPorts": [{"start": 9, "end": -1}], "sshTunnelGateway": {"bindPort": -5}, "vhostHTTPPort": 7000}, []),
 ]
 

@@ -228,6 +228,21 @@ def test_file_order_unless_started() -> None:
     assert [proxy.name for proxy in client(text, store=True).proxies] == ["a", "b"]
 
 
+def test_the_file_of_statistics_is_seen_from_the_folder_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "etc").mkdir()
+    for path, expected in (
+        ("x.db", tmp_path / "etc" / "x.db"),
+        ("../x.db", tmp_path / "etc" / "../x.db"),
+        ("/var/x.db", Path("/var/x.db")),
+    ):
+        (tmp_path / "etc" / "frps.toml").write_text(f'[statistics]\npath = "{path}"\n')
+        assert config.load_server("etc/frps.toml").statistics.path == str(expected)
+    assert config.server_from_dict({"statistics": {"keepHours": 2}}).statistics.path == ""
+    (tmp_path / "etc" / "frps.toml").write_text("[statistics]\nkeepDays = 2\n")
+    assert config.load_server("etc/frps.toml").statistics.path == ""
+
+
 # The store
 
 

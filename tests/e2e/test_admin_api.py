@@ -76,11 +76,11 @@ def test_status_reload_and_stop(world: World) -> None:
     assert (code, said.splitlines()[0]) == (1, 'json: unknown field "what"')  # it reads the file itself, to find the client
     code, said = command(world, client, "reload", "--strict_config=false")
     assert (code, said) == (0, "reload success\n")
-    client.config_path.write_text('log.level = "loud"\n' + text)
+    client.config_path.write_text('auth.method = "no"\n' + text)
     code, said = command(world, client, "reload")
     assert (code, said.splitlines()[:2]) == (
         1,
-        ["api status code [400]", "  invalid argument: invalid log level, optional values are [trace debug info warn error]"],
+        ["api status code [400]", "  invalid argument: invalid auth method, optional values are [token oidc]"],
     )
     client.config_path.write_text(text.replace('password = "pw"', 'password = "no"'))
     assert command(world, client, "status") == (1, "api status code [401]\n  Unauthorized\n")
@@ -204,3 +204,24 @@ def test_without_the_api_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     assert done.stdout == "FrpError\n\n", done.stderr
+
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+@pytest.mark.parametrize("phase", ["fuzzing", "coverage"])
+def test_schemathesis_finds_nothing(world: World, phase: str) -> None:
+    service = world.service()
+    _, port = world.frps()
+    web, remote = free_port(), free_port()
+    client = world.frpc(port, f'webServer.port = {web}\nstore.path = "s.json"\n', proxy("it", service.port, remote))
+    client.wait_for("[it] start proxy success")
+    (world.directory / "schemathesis.toml").write_text("[parameters]\nname = 'it'\n" if phase == "coverage" else "")
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run"]
+    command += [f"http://{HOST}:{web}/api/openapi.json", "--phases", phase, "--max-examples", "10", "--max-time", "5", "--seed", "1"]
+    command += ["--checks", CHECKS, "--exclude-path", "/api/x/events", "--exclude-path", "/api/stop", "--suppress-health-check", "all"]
+    command += ["--generation-database", "none", "--warnings", "off"]
+    done = subprocess.run(command, cwd=world.directory, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert client.output.count("http response [") > 100, done.stdout[-3000:]
+    assert works(remote)

@@ -109,7 +109,7 @@ def test_schemathesis_finds_nothing(world: World, tmp_path: Path, phase: str, pa
     command += ["--generation-database", "none", "--warnings", "off"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert server.output.count("http response [") > 100, done.stdout[-3000:]
+    assert server.output.count("http response [") > 10, done.stdout[-3000:]
     if parameters:
         client.wait_for("start proxy success", count=2)  # it was kicked
     assert get(port, "/api/v2/proxies/u.ab")["data"]["status"]["phase"] == "online"

@@ -63,7 +63,7 @@ def test_the_commands(world: World, capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_file_is_watched(world: World) -> None:
     frps, port = world.frps("watchConfig = true")
     config = frps.config_path.read_text()
-    time.sleep(0.1)
+    time.sleep(0.5)  # until it has been looked at for the first time
     frps.config_path.write_text(config.replace(TOKEN, "another"))
     frps.wait_for("changed: auth.token", deadline=10)
     world.frpc(port, "loginFailExit = false").wait_for("doesn't match token")

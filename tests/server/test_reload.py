@@ -534,8 +534,15 @@ async def test_the_web_server(authority: Authority, mock_clock: MockClock) -> No
 async def test_the_file_is_watched_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = watch.watch_files
 
+    looks = 0
+
     async def quickly(paths: Any, then: Callable[[], Any]) -> None:
-        await real(paths, then, 0.01)
+        def look() -> Any:
+            nonlocal looks
+            looks += 1
+            return paths()
+
+        await real(look, then, 0.01)
 
     monkeypatch.setattr(watch, "watch_files", quickly)
     file = tmp_path / "frps.toml"
@@ -547,7 +554,7 @@ async def test_the_file_is_watched_when_asked(tmp_path: Path, monkeypatch: pytes
             await trio.sleep(0.1)
             assert "success reload conf" not in lines
             await run.reload({"watchConfig": True})
-            await trio.sleep(0.02)
+            await until(lambda: looks)
             run.tree = changed(run.tree, {"subDomainHost": "example.com"})
             file.write_text("something else")
             await lines.wait_for("changed: subDomainHost")

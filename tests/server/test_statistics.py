@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from frp_py.server import statistics
 from frp_py.server.proxies.base import PublicProxy
@@ -308,3 +309,74 @@ def test_an_earlier_run_is_continued() -> None:
     assert record.days.of(it.today) == (11, 22)
     assert (record.traffic_in, it.days.of(it.today)) == (10, (110, 220))
     assert it.prune() == 1
+
+
+class Life(RuleBasedStateMachine):
+    """Proxies come, go, change their type and are used; figures are pruned, and batches are lost on the way to the database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOON
+        self.it = make(self.now)
+        self.it.keeps_batch = True
+        self.running: dict[str, Record] = {}
+        self.counted: dict[tuple[str, str], int] = {}
+        self.written = 0
+
+    @rule(name=st.sampled_from("abc"), kind=st.sampled_from(["tcp", "udp"]), client=st.sampled_from("xy"))
+    def opens(self, name: str, kind: str, client: str) -> None:
+        if name not in self.running:
+            self.running[name] = self.it.opened(proxy(name, kind), "u", client, self.now)
+
+    @rule(name=st.sampled_from("abc"))
+    def closes(self, name: str) -> None:
+        record = self.running.pop(name, None)
+        if record is not None:
+            self.it.closed(record, self.now)
+
+    @rule(name=st.sampled_from("abc"), n=st.integers(0, 100))
+    def is_used(self, name: str, n: int) -> None:
+        record = self.it.records.get(name)  # also by connections that outlive it
+        if record is not None:
+            count(self.it, record, n, 2 * n)
+            self.counted[record.key] = self.counted.get(record.key, 0) + n
+
+    @rule(seconds=st.sampled_from([1, 7, 3600, DAY, 8 * DAY, -5, -3 * DAY]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        self.it.tick(self.now)
+
+    @rule()
+    def is_pruned(self) -> None:
+        offline = [record for record in self.it.records.values() if record.proxy is None]
+        assert self.it.prune() == len(offline)
+
+    @rule(works=st.booleans())
+    def is_written(self, works: bool) -> None:
+        self.it.collect(self.now)
+        batch = self.it.take_batch()
+        if works:
+            self.written += sum(n for n, _ in batch.traffic.get(WHOLE, {}).values())
+        else:
+            self.it.give_back(batch)
+
+    @invariant()
+    def it_adds_up(self) -> None:
+        it = self.it
+        for key, n in self.counted.items():
+            assert (it.children[key].traffic_in, it.children[key].traffic_out) == (n, 2 * n)
+        waiting = sum(record.uncollected[0] for record in it.dirty)
+        assert it.traffic_in + waiting == sum(self.counted.values())
+        assert it.traffic_out == 2 * it.traffic_in
+        assert {name: record for name, record in it.records.items() if record.proxy is not None} == self.running
+        assert sum(it.types.values()) == len(self.running)
+        assert all(it.children[record.key] is record and record.name == name for name, record in it.records.items())
+        assert all(sum(n for n, _ in record.days.values()) <= record.traffic_in for record in it.records.values())
+
+    def teardown(self) -> None:
+        self.is_written(True)
+        assert self.written == sum(self.counted.values())
+
+
+Life.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLife = Life.TestCase

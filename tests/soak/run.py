@@ -30,6 +30,7 @@ BOUNDS = {
 }
 """Seconds until all users are served after the cause is gone."""
 
+_LONG = 8.0  # s: visits that take longer are told
 _FROZEN = 4.0  # s at most; far less than what is taken for a dead link
 _RSS_GROWTH = 12.0  # MB between the counts of one program
 _SLACK = {"descriptors": 16, "Task": 8, "MuxLink": 1, "MuxEnd": 12, "SocketEnd": 16, "Relay": 4, "Holder": 10, "Control": 0}
@@ -134,7 +135,11 @@ class Soak:
                 self._fault(f"bug in the soak: {error!r}")
             else:
                 self.visits[kind] += 1
-                self.longest[kind] = max(self.longest[kind], time.monotonic() - began)
+                took = time.monotonic() - began
+                self.longest[kind] = max(self.longest[kind], took)
+                if took > _LONG:
+                    disturbed = "disturbed" if target.disturbed_until > began else "undisturbed"
+                    self._say(f"{kind} at {target.name} took {took:.1f} s, {disturbed}")
             finally:
                 with self._lock:
                     self._busy -= 1

@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.soak import users
 from tests.soak.programs import Watched
 from tests.soak.users import Fault
-from tests.support.programs import HOST, TOKEN, Program, Service, Wire, free_port
+from tests.soak.wire import Wire
+from tests.support.programs import HOST, TOKEN, Program, Service, free_port
 
 _EXTRAS = ("", "transport.useEncryption = true", "transport.useCompression = true")
 

@@ -10,8 +10,8 @@ import hashlib
 import random
 import socket
 import threading
-import time
 from collections.abc import Callable
+from time import sleep as pause
 
 from tests.support.programs import HOST, connect, receive_exactly, reset
 
@@ -130,7 +130,7 @@ def slow_reader(port: int, rng: random.Random) -> None:
             at += len(piece)
             if pauses and rng.random() < 0.3:
                 pauses -= 1
-                time.sleep(rng.random() * 0.2)
+                pause(rng.random() * 0.2)
         if _receive(sock, 1):
             raise Fault("a download has too many bytes")
 
@@ -161,7 +161,7 @@ def keeper(port: int, rng: random.Random) -> None:
                 got += piece
             if got != word:
                 raise Fault("a connection at rest has heard something else")
-            time.sleep(rng.random() * 0.5)
+            pause(rng.random() * 0.5)
 
 
 def web(port: int, host: str, rng: random.Random) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -146,9 +145,3 @@ class Call(Holder):
         end = getattr(self, "end", None)
         if end is not None:
             end.abort()
-
-
-def listen_error(host: str, port: int, error: OSError, network: str = "tcp") -> str:
-    """Why listening on host:port failed, in the words that scripts know."""
-    text = "address already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
-    return f"listen {network} {f'[{host}]' if ':' in host else host}:{port}: bind: {text}"

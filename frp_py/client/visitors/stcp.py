@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.client.visitors.base import Call, Visitor, listen_error
+from frp_py.client.visitors.base import Call, Visitor
 from frp_py.errors import FrpError
 from frp_py.net.engine.ends import Drop, End, SocketEnd
-from frp_py.net.engine.listen import Listening, tcp_listener
+from frp_py.net.engine.listen import Listening, listen_error, tcp_listener
 from frp_py.net.engine.relay import Relay
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from frp_py.client.visitors.base import Call, Visitor, listen_error
+from frp_py.client.visitors.base import Call, Visitor
 from frp_py.errors import FrpError
 from frp_py.net.engine.datagrams import UserPort, keep_small, udp_socket
+from frp_py.net.engine.listen import listen_error
 
 if TYPE_CHECKING:
     from frp_py.client.session import Session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LEVELS = ("trace", "debug", "info", "warn", "error")
 _LONGEST_FILE = 16 << 20  # bytes
 _LOOK = 0.5  # s between looks at what has changed, for those who listen
+_SHARE = 20  # how much longer than telling the state the pause after it is at least
 _LEFT_OUT = "the key `start` doesn't name it"
 
 
@@ -149,24 +151,34 @@ class _Api:
     def __init__(self, client: Client, lines: Recent) -> None:
         self._client = client
         self._lines = lines
+        self._status: tuple[int, Status] | None = None  # what all who ask are told until something changes
+
+    def _current(self) -> Status:
+        changes = self._client.changes
+        if self._status is None or self._status[0] != changes:
+            self._status = changes, status_of(self._client)
+        return self._status[1]
 
     async def status(self, request: Request) -> Status:
-        return status_of(self._client)
+        return self._current()
 
     async def events(self, request: Request) -> Events:
         after = _number(request, "after", self._lines.last_id)
         return Events(lambda: self._events(after))
 
     async def _events(self, last_line: int) -> AsyncIterator[tuple[str, object]]:
-        seen = -1
+        seen = None
         while True:
-            if seen != self._client.changes:
-                seen = self._client.changes
-                yield "status", status_of(self._client)
+            began = perf_counter()
+            status = self._current()
+            took = perf_counter() - began
+            if status is not seen:
+                seen = status
+                yield "status", status
             for line in self._lines.after(last_line):
                 last_line = line.id
                 yield "log", LogLine(*line)
-            await trio.sleep(_LOOK)
+            await trio.sleep(max(_LOOK, _SHARE * took))  # thousands of proxies that keep changing
 
     async def log(self, request: Request) -> LogLines:
         level = request.query.get("level", "trace")

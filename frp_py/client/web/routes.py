@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import trio
@@ -28,6 +28,34 @@ _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _INVALID, _ABSENT = "the request is not valid", "there is none of this name"
 
 Definition = dict[str, Any]
+
+
+class ProxyDefinition(msgspec.Struct, omit_defaults=True):
+    """A proxy: its name, its type, and its keys as in a configuration file in the one block that is called like the type."""
+
+    name: str
+    type: Literal["tcp", "udp", "http", "https", "tcpmux", "stcp", "sudp", "xtcp"]
+    tcp: dict[str, Any] | None = None
+    udp: dict[str, Any] | None = None
+    http: dict[str, Any] | None = None
+    https: dict[str, Any] | None = None
+    tcpmux: dict[str, Any] | None = None
+    stcp: dict[str, Any] | None = None
+    sudp: dict[str, Any] | None = None
+    xtcp: dict[str, Any] | None = None
+
+
+class VisitorDefinition(msgspec.Struct, omit_defaults=True):
+    """A visitor, in the same way."""
+
+    name: str
+    type: Literal["stcp", "sudp", "xtcp"]
+    stcp: dict[str, Any] | None = None
+    sudp: dict[str, Any] | None = None
+    xtcp: dict[str, Any] | None = None
+
+
+DEFINITIONS = {"proxy": ProxyDefinition, "visitor": VisitorDefinition}
 
 
 class ProxyStatus(msgspec.Struct, omit_defaults=True):
@@ -70,7 +98,7 @@ def operations(client: Client) -> Iterator[Operation]:
             f"/api/{kind}/{{name}}/config",
             partial(api.config_of, kind),
             f"One {kind}, with its defaults",
-            returns=Definition,
+            returns=DEFINITIONS[kind],
             errors={404: _ABSENT},
             nouns={"name": f"{kind} name"},
         )
@@ -179,25 +207,26 @@ class _StoreApi:
         kind, path = self._kind, f"/api/store/{self._plural}"
         one = f"{path}/{{name}}"
         nouns = {"name": f"{kind} name"}
-        yield Operation("GET", path, self.all, f"The {self._plural} of the store", returns=dict[str, list[Definition]])
+        definition: Any = DEFINITIONS[kind]
+        yield Operation("GET", path, self.all, f"The {self._plural} of the store", returns=dict[str, list[definition]])
         yield Operation(
             "POST",
             path,
             self.create,
             f"Add a {kind} to the store",
-            body=Definition,
-            returns=Definition,
+            body=definition,
+            returns=definition,
             errors={400: _INVALID, 409: "there is one of this name", 500: "it can't be kept or applied"},
             changes=True,
         )
-        yield Operation("GET", one, self.get, f"One {kind} of the store", returns=Definition, errors={404: _ABSENT}, nouns=nouns)
+        yield Operation("GET", one, self.get, f"One {kind} of the store", returns=definition, errors={404: _ABSENT}, nouns=nouns)
         yield Operation(
             "PUT",
             one,
             self.update,
             f"Replace a {kind} of the store",
-            body=Definition,
-            returns=Definition,
+            body=definition,
+            returns=definition,
             errors={400: _INVALID, 404: _ABSENT, 500: "it can't be kept or applied"},
             changes=True,
             nouns=nouns,

@@ -4,7 +4,7 @@ import { del, part, put } from "./shared/api.js";
 import { printable } from "./shared/format.js";
 import { t } from "./shared/i18n.js";
 import { setQuery, to } from "./shared/router.js";
-import { Badge, Button, Card, Copy, Empty, Menu, Name, Pager, Table, confirm, toast } from "./shared/ui.js";
+import { Badge, Button, Card, Copy, Empty, Menu, Name, Pager, SortSelect, Table, confirm, toast } from "./shared/ui.js";
 import { blockOf, definitionOf, pillOf } from "./fields.js";
 
 const TONES = { running: "ok", error: "bad", waiting: "warn" };
@@ -116,6 +116,7 @@ export function List({ label, columns, rows, query, kind }) {
   const page = Math.min(Math.max(1, Number(query.page) || 1), Math.max(1, Math.ceil(rows.length / pageSize)));
   const shown = sorted(rows, columns, sort).slice((page - 1) * pageSize, page * pageSize);
   return html`<${Card} flush class="entries">
+    <div class="entries-sort"><${SortSelect} columns=${columns} sort=${sort} onSort=${({ by, order }) => change({ sort: by, order })} /></div>
     <${Table} label=${label} columns=${columns} rows=${shown} rowKey=${(row) => row.name} rowHref=${(row) => entryAddress(kind, row.name, "detail")}
       sort=${sort} onSort=${({ by, order }) => change({ sort: by, order })} />
     ${rows.length > 10 && html`<${Pager} page=${page} pageSize=${pageSize} total=${rows.length} onChange=${(next) => setQuery({ page: next.page, size: next.pageSize })} />`}

@@ -143,3 +143,9 @@ class Listening:
     def _go_on(self) -> None:
         if self._open:
             self._engine.change(self._fd, READ)
+
+
+def listen_error(host: str, port: int, error: OSError, network: str = "tcp") -> str:
+    """Why listening on host:port failed, in the words that scripts know."""
+    text = "address already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
+    return f"listen {network} {f'[{host}]' if ':' in host else host}:{port}: bind: {text}"

@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -29,7 +30,10 @@ log = get_logger()
 Answer: TypeAlias = "tuple[int, list[Field], bytes]"
 """Status, fields and body."""
 
-FOREIGN = "this request comes from a page of another origin and is refused; open the dashboard itself, or use a program such as curl"
+FOREIGN = (
+    "this request comes from a page of another origin and is refused; open the dashboard itself, or use a program such as curl "
+    "(a reverse proxy in front has to pass on the Host header)"
+)
 NAMED = (
     "without a password this server is reached only by address, by localhost or by its webServer.addr; "
     "set webServer.user and webServer.password to reach it by another name"
@@ -40,6 +44,7 @@ READ_ONLY = (
 
 _UNAUTHORIZED: Answer = (401, [(b"WWW-Authenticate", b'Basic realm="Restricted"'), TEXT], b"Unauthorized\n")
 _TOO_MANY: Answer = (429, [(b"Retry-After", b"5"), TEXT], b"Too Many Requests\n")
+_LINES = 50  # about wrong passwords in the log at once; later on one a second
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 _PORT = re.compile(r":\d*\Z")
 
@@ -53,6 +58,8 @@ class Guard:
         self._name = config.addr.lower()
         self._throttle = throttle
         self._is_local = is_local
+        self._lines = float(_LINES)
+        self._lines_at = -math.inf
         self._has_password = bool(config.user or config.password)
 
     @property
@@ -88,9 +95,18 @@ class Guard:
         if allows(credentials, self._user, self._password):
             return None
         wrong = await self._throttle.wrong(request.peer)
-        if wrong & (wrong - 1) == 0:  # 1, 2, 4, 8...: whoever guesses doesn't fill the log
+        if wrong & (wrong - 1) == 0 and self._may_log():  # 1, 2, 4, 8...: whoever guesses doesn't fill the log
             log.warning("web server: wrong user or password from [%s], %d so far", request.peer, wrong)
         return _UNAUTHORIZED
+
+    def _may_log(self) -> bool:
+        now = trio.current_time()
+        self._lines = min(self._lines + (now - self._lines_at), _LINES)
+        self._lines_at = now
+        if self._lines < 1:
+            return False
+        self._lines -= 1
+        return True
 
     def _may_be_called(self, host: str) -> bool:
         return not host or _is_no_foreign_name(host) or host == self._name

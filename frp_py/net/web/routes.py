@@ -80,10 +80,8 @@ class Endpoint:
             return self._streams.response(request.call, result)
         if result is None:
             return Response()
-        if isinstance(result, str):
-            return await packed(request, result.encode(), "text/plain; charset=utf-8")
-        if isinstance(result, bytes):
-            return await packed(request, result, "text/plain; charset=utf-8")
+        if isinstance(result, str | bytes):
+            return await packed(request, result.encode() if isinstance(result, str) else result, "text/plain; charset=utf-8")
         return await packed(request, self.json(result), "application/json")
 
     def json(self, result: object) -> bytes:
@@ -107,12 +105,15 @@ class OperationEndpoint(Endpoint):
     async def handle(self, request: Request) -> Response:
         """Call the handler, and log it."""
         path = request.scope["path"][:_LONGEST_PATH]
-        self._log("http request: [%s]", path)
+        note, warn = self._log, log.warning
+        if self._guard.is_read_only(request):  # anybody: he doesn't fill the log
+            note = warn = log.debug
+        note("http request: [%s]", path)
         try:
             request.decode_path(self._nouns)
             response = await self.answer(request, await self._handler(request))
         except ApiError as error:
-            log.warning("http response [%s]: error: %s", path, error.message)
+            warn("http response [%s]: error: %s", path, error.message)
             response = self.error(error.status, error.message)
         except PeerError:
             raise
@@ -120,7 +121,7 @@ class OperationEndpoint(Endpoint):
             log.exception("http response [%s]: error: %s", path, error)
             response = self.error(500, "internal server error")
         else:
-            self._log("http response [%s]: code [%d]", path, response.status_code)
+            note("http response [%s]: code [%d]", path, response.status_code)
         return response
 
     def error(self, status: int, message: str) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 import ssl
@@ -16,7 +15,7 @@ import trio
 from frp_py.config.common import TlsFiles
 from frp_py.errors import FrpError, PeerError
 from frp_py.log import get_logger
-from frp_py.net.engine.listen import Listening, plain_address, tcp_listener
+from frp_py.net.engine.listen import Listening, listen_error, plain_address, tcp_listener
 from frp_py.net.http.pages import TEXT
 from frp_py.net.transports import tls
 from frp_py.net.web import openapi
@@ -115,7 +114,7 @@ class WebService:
         try:
             self._socket = tcp_listener(config.addr, config.port)
         except OSError as error:
-            raise FrpError(f"create web server listener error, {_listen_error(config.addr, config.port, error)}") from None
+            raise FrpError(f"create web server listener error, {listen_error(config.addr, config.port, error)}") from None
         self._apply(config)
         host, port = plain_address(self._socket.getsockname())
         if self._guard.is_open:
@@ -217,8 +216,3 @@ def _context(config: WebServerConfig) -> ssl.SSLContext | None:
     context = tls.server_context(TlsFiles(cert_file=config.tls.cert_file, key_file=config.tls.key_file))
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
-
-
-def _listen_error(host: str, port: int, error: OSError) -> str:
-    text = "address already in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error)).lower()
-    return f"listen tcp {f'[{host}]' if ':' in host else host}:{port}: bind: {text}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded
 from trio.testing import MockClock
 
-from frp_py.net.web.operations import Operation
+from frp_py.net.web.operations import Events, Operation
 from frp_py.net.web.request import Request
 from tests.net.web.helpers import FIELDS, OPERATIONS, Site, User, basic, files, running_site, trusting
 from tests.support.inside import Clock, logged
@@ -156,3 +157,44 @@ async def test_http2(authority: trustme.CA, tmp_path: Path) -> None:
         assert answers[1][":status"] == "200"
         assert FIELDS.items() <= answers[1].items()
         assert answers[3][":status"] == "401"
+
+
+async def test_a_stream_of_events_by_http2_ends_alone_and_with_its_connection(authority: trustme.CA, tmp_path: Path) -> None:
+    ended: list[int] = []
+
+    async def events(request: Request) -> Events:
+        async def source() -> AsyncIterator[tuple[str, object]]:
+            try:
+                yield "tick", 1
+                await trio.sleep_forever()
+            finally:
+                ended.append(1)
+
+        return Events(source)
+
+    operations = (*OPERATIONS, Operation("GET", "/events", events, ""))
+    context = trusting(authority, "h2")
+    async with running_site(operations, tls=files(authority, tmp_path, "one")) as site, site.user(tls=context) as user:
+        h2 = H2Connection(H2Configuration(client_side=True))
+        h2.initiate_connection()
+
+        async def listen(stream_id: int) -> None:
+            head = {":method": "GET", ":path": "/events", ":scheme": "https", ":authority": site.host}
+            h2.send_headers(stream_id, [*head.items(), ("authorization", basic()["Authorization"])], end_stream=True)
+            await user.stream.send_all(h2.data_to_send())
+            data = b""
+            while b"event: tick\ndata: 1\n\n" not in data:
+                for event in h2.receive_data(await user.stream.receive_some(65536)):
+                    if isinstance(event, DataReceived):
+                        data += event.data or b""
+
+        await listen(1)
+        await listen(3)
+        h2.reset_stream(1)
+        await user.stream.send_all(h2.data_to_send())
+        await until(lambda: ended == [1])
+        assert len(site.service._streams) == 1
+        await listen(5)
+        user.stream.transport_stream.socket.close()  # type: ignore[attr-defined]
+        await until(lambda: ended == [1, 1, 1])
+        await until(lambda: site.service._connections == 0)

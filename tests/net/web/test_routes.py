@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -206,3 +207,15 @@ async def test_what_is_logged(quick: MockClock) -> None:
             *(f"http request: [/p/{'x' * 297}]", f"http response [/p/{'x' * 297}]: code [200]"),
         ]
         assert lines.warnings == ['http response [/v1/refuse]: error: no <proxy> "ä"']
+
+
+async def test_whoever_comes_without_a_password_doesnt_fill_the_log() -> None:
+    fields = {"X-Forwarded-For": "192.0.2.1"}
+    with logged() as lines:
+        logging.getLogger("frp_py").setLevel(logging.INFO)
+        async with running_site(OPERATIONS, password="", addr="0.0.0.0") as site:
+            for target, status in (("/text", 200), ("/v1/refuse", 404)):
+                assert (await site.ask(target, fields)).status == status
+                assert "http re" not in lines
+            await site.ask("/text", {})
+            assert "http request: [/text]" in lines

@@ -316,7 +316,7 @@ def balance(it: Setting) -> None:
 ACTIONS = ("ask", "ask", "answer", "answer", "half", "rest", "break", "reset", "open", "open all", "read", "finish", "close")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), max_size=25), st.sampled_from([0, 1000, 65535]))
 async def test_whatever_happens_what_is_held_is_known(steps: list[tuple[str, int]], window: int) -> None:
     async with setting() as it:

@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import trio
 
+from frp_py.server.statistics import Record
 from tests.server.web.helpers import Site, running_site
 from tests.support.inside import free_port, logged
 
@@ -371,10 +373,6 @@ async def test_traffic() -> None:
 
 async def test_ten_thousand_proxies_are_listed_without_a_stall() -> None:
     """The longest stretch for which nobody else gets a turn is measured; the figure is generous because tests run on busy machines."""
-    import trio
-
-    from frp_py.server.statistics import Record
-
     async with running_site() as site:
         statistics = site.server.statistics
         peer = await site.client()
