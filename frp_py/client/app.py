@@ -90,7 +90,7 @@ class Client:
         self._link: MuxLink | None = None
         self._dial_timeouts = self.engine.timeouts(_LOCAL_DIAL)
         self._web: AdminServer | None = None
-        self._nursery: trio.Nursery
+        self._nursery: trio.Nursery | None = None
         self._reloading = trio.Lock()
         self._watching: trio.CancelScope | None = None
         self._pausing = trio.CancelScope()
@@ -98,21 +98,23 @@ class Client:
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started with the run id of the first login. Raises FrpError when that fails and loginFailExit is on."""
-        self._token = await token_of(self.config.auth)
+        async with self._reloading:
+            self._token = await token_of(self.config.auth)
         failure: FrpError | None = None
         async with self.engine.running():
             try:
                 if self.config.web_server.port:
                     self._open_web_server()
-                async with trio.open_nursery() as self._nursery:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
                     if self._web is not None:
-                        self._nursery.start_soon(self._web.run)
-                    self._watch_as_told()
+                        nursery.start_soon(self._web.run)
+                    self._watch_as_told(nursery)
                     try:
                         await self._keep_session(task_status)
                     except FrpError as error:
                         failure = error
-                    self._nursery.cancel_scope.cancel()
+                    nursery.cancel_scope.cancel()
             finally:
                 if self._web is not None:
                     self._web.close()
@@ -131,16 +133,16 @@ class Client:
         log.info("admin server listen on %s:%d", f"[{host}]" if ":" in host else host, port)
 
     def stop(self, delay: float) -> None:
-        """Withdraw all proxies and visitors, and end `run` after `delay` s."""
-        if not self._stopping:
+        """Withdraw all proxies and visitors, and end `run`, which has begun, after `delay` s."""
+        if not self._stopping and self._nursery is not None:
             self._stopping = True
             if self.session is not None:
                 self.session.withdraw()
-            self._nursery.start_soon(self._end_after, delay)
+            self._nursery.start_soon(self._end_after, delay, self._nursery.cancel_scope)
 
-    async def _end_after(self, delay: float) -> None:
+    async def _end_after(self, delay: float, scope: trio.CancelScope) -> None:
         await trio.sleep(delay)
-        self._nursery.cancel_scope.cancel()
+        scope.cancel()
 
     # the session
 
@@ -273,7 +275,8 @@ class Client:
             self.sources.replace(config)
             if new.log != old.log and self._renew_log is not None:
                 self._renew_log(new.log)
-            self._watch_as_told()
+            if self._nursery is not None:
+                self._watch_as_told(self._nursery)
             proxies, visitors = self.apply()
             if (new.auth, new.transport) != (old.auth, old.transport):
                 self._pausing.cancel()  # this may have been what was wrong
@@ -283,12 +286,12 @@ class Client:
             log.warning("restart needed for: %s", ", ".join(restart))
         return Reloaded(proxies, visitors, [key for key in keys if key not in restart], restart)
 
-    def _watch_as_told(self) -> None:
+    def _watch_as_told(self, nursery: trio.Nursery) -> None:
         """Begin or end to look whether the file has changed."""
         wanted = self.config.watch_config and self.sources.file is not None
         if wanted and self._watching is None:
             self._watching = trio.CancelScope()
-            self._nursery.start_soon(self._watch, self._watching)
+            nursery.start_soon(self._watch, self._watching)
         elif not wanted and self._watching is not None:
             self._watching.cancel()
             self._watching = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import Error, Page, expect
 
 from tests.browser.support import Eyes, client_site, server_site
-from tests.support.programs import World
+from tests.support.programs import World, free_port, proxy
 
 Look = Callable[..., Eyes]
 
@@ -52,3 +52,29 @@ def test_without_a_password_there_is_a_warning(world: World, look: Look) -> None
     server = server_site(world, password="", address="0.0.0.0")
     page = look(server.origin, user="").go()
     expect(page.get_by_text("This dashboard has no password")).to_be_visible()
+
+
+def test_who_may_only_read_sees_why(world: World, look: Look) -> None:
+    server, local = server_site(world), world.service()
+    client = client_site(world, server.port, 'store.path = "store.json"\n', proxy("it", local.port, free_port()))
+    client.program.wait_for("[it] start proxy success")
+    session = {"program": "frpc", "version": "1", "startedAt": 1, "now": 1, "open": True, "readOnly": True}
+    for site, route, button in (
+        (server, "/proxies", "Clear Offline"),
+        (server, "/", "Reload configuration"),
+        (client, "/proxies", "Reload"),
+        (client, "/proxies?tab=store", "New Proxy"),
+        (client, "/config", "Update & Reload"),
+    ):
+        page = look(site.origin).page
+        asked: list[str] = []
+        page.on("request", lambda request, asked=asked: asked.append(request.method))  # type: ignore[misc]
+        page.route("**/api/x/session", lambda route: route.fulfill(json=session))
+        page.goto(f"{site.origin}/static/#{route}")
+        it = page.get_by_role("button", name=button)
+        expect(it).to_have_attribute("aria-disabled", "true")
+        it.click(force=True)
+        expect(page.get_by_role("tooltip")).to_contain_text("Not allowed")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert set(asked) == {"GET"} or asked.count("POST") == (route == "/config")  # the check of a text changes nothing
+        expect(page.get_by_text("This dashboard has no password")).to_be_visible()

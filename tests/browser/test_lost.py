@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from playwright.sync_api import expect
@@ -56,3 +57,20 @@ def test_a_client_that_was_refused_says_why(world: World, look: Look) -> None:
     client.program.wait_for("connect to server error", deadline=20)
     page = look(client.origin).go("/proxies")
     expect(page.get_by_text("token in login doesn't match", exact=False).first).to_be_visible(timeout=15_000)
+
+
+def test_where_events_do_not_pass_the_pages_ask(world: World, look: Look) -> None:
+    server, local = server_site(world), world.service()
+    client = client_site(world, server.port, "", proxy("first", local.port, free_port()))
+    client.program.wait_for("[first] start proxy success")
+    on_server, on_client = look(server.origin), look(client.origin)
+    for eyes in (on_server, on_client):
+        eyes.expect_failures()
+        eyes.page.route("**/api/x/events", lambda route: route.abort())
+        eyes.go("/proxies")
+        expect(eyes.page.get_by_role("link", name="first", exact=True)).to_be_visible()
+    path = client.program.config_path
+    path.write_text(path.read_text() + proxy("second", local.port, free_port()))
+    client.program.process.send_signal(signal.SIGHUP)
+    for eyes in (on_server, on_client):
+        expect(eyes.page.get_by_role("link", name="second", exact=True)).to_be_visible(timeout=15_000)

@@ -323,6 +323,15 @@ async def test_what_is_applied_and_what_needs_a_restart(tmp_path: Path) -> None:
             assert (login.user, login.pool_count, login.metas) == ("", 3, {"a": "b"})
 
 
+async def test_a_reload_before_it_has_begun(tmp_path: Path) -> None:
+    with logged():
+        async with frps() as server, filed(server, tmp_path) as it:  # its task has not had its turn yet
+            done = await it.reload(watchConfig=True, proxies=[proxy("it", 1)])
+            assert done.applied == ["watchConfig"]
+            await (await server.session()).accept("it")
+            assert it.client._watching is not None
+
+
 async def test_how_to_log_is_passed_on(tmp_path: Path) -> None:
     told: list[LogConfig] = []
     with logged():

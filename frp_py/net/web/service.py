@@ -116,15 +116,8 @@ class WebService:
         except OSError as error:
             raise FrpError(f"create web server listener error, {listen_error(config.addr, config.port, error)}") from None
         self._apply(config)
-        host, port = plain_address(self._socket.getsockname())
-        if self._guard.is_open:
-            log.warning(
-                "THE WEB SERVER ON %s:%d HAS NO PASSWORD: everybody who reaches it sees all there is to see. "
-                "Other machines can change nothing until webServer.user and webServer.password are set",
-                f"[{host}]" if ":" in host else host,
-                port,
-            )
-        return host, port
+        self._warn()
+        return plain_address(self._socket.getsockname())
 
     def close(self) -> None:
         """Stop listening; the port is free at once."""
@@ -152,6 +145,18 @@ class WebService:
         self._apply(config)
         if (old.user, old.password) != (config.user, config.password):
             self._streams.end()
+            self._warn()
+
+    def _warn(self) -> None:
+        assert self._socket is not None
+        host, port = plain_address(self._socket.getsockname())
+        if self._guard.is_open:
+            log.warning(
+                "THE WEB SERVER ON %s:%d HAS NO PASSWORD: everybody who reaches it sees all there is to see. "
+                "Other machines can change nothing until webServer.user and webServer.password are set",
+                f"[{host}]" if ":" in host else host,
+                port,
+            )
 
     def _apply(self, config: WebServerConfig) -> None:
         assert self._socket is not None

@@ -125,6 +125,13 @@ async def test_renewed_while_it_runs(authority: trustme.CA, tmp_path: Path) -> N
             assert (await user.ask("/hello", basic(password="new"))).status == 200
 
 
+async def test_a_password_that_is_taken_away_is_warned_of() -> None:
+    with logged() as lines:
+        async with running_site(addr="0.0.0.0") as site:
+            site.service.renew(WebServerConfig(addr="0.0.0.0"))
+            assert "HAS NO PASSWORD" in lines
+
+
 async def test_profiling_comes_and_goes_with_the_configuration() -> None:
     async with running_site(OPERATIONS) as site:
         assert (await site.ask("/debug/pprof/", {})).status == 404
