@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_OFFLINE = 10_000
 """Clients that are remembered after they left: ids are theirs to make up."""
 
+_LONGEST_ID = 1024  # bytes of a user, a client id or a run id: they stay in statistics when the client has gone
+_LONGEST_HOSTNAME, _LONGEST_VERSION = 300, 100  # characters that are remembered
+
 
 class Controls:
     """The current control of each run id. A newer one waits until the older one has given back all it had."""
@@ -115,8 +118,11 @@ class Clients:
         self._offline: dict[Identity, None] = {}  # those that left first at the beginning
 
     def register(self, control: Control, now: float) -> None:
-        """`control` is online. Raises Refused when its client id is in use by another client that is online."""
+        """`control` is online. Raises Refused when its client id is in use by another client that is online, or an id is too long."""
         login = control.login
+        for what, text in (("user", login.user), ("client_id", login.client_id), ("run id", control.run_id)):
+            if len(text.encode()) > _LONGEST_ID:
+                raise Refused(f"{what} is longer than {_LONGEST_ID} bytes")
         identity = login.user, login.client_id or control.run_id
         entry = self.entries.get(identity)
         if entry is not None and entry.online and entry.run_id != control.run_id and login.client_id:
@@ -131,9 +137,9 @@ class Clients:
             client_id=login.client_id,
             run_id=control.run_id,
             control_id=control.id,
-            hostname=login.hostname,
+            hostname=login.hostname[:_LONGEST_HOSTNAME],
             ip=control.ip,
-            version=login.version,
+            version=login.version[:_LONGEST_VERSION],
             wire_protocol=control.wire_name,
             first_connected_at=entry.first_connected_at if entry is not None else int(now),
             last_connected_at=int(now),
@@ -168,6 +174,8 @@ class Clients:
     def find(self, key: str) -> ClientEntry | None:
         """The client that is shown with this key; one that is online if there are several."""
         found = None
+        if len(key) > 2 * _LONGEST_ID + 1:
+            return None  # nobody's: to try what it may mean takes the square of its length
         for identity in _identities(key):
             entry = self.entries.get(identity)
             if entry is not None:

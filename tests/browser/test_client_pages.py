@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.support import Eyes, client_site, server_site
+from tests.browser.support import Eyes, Site, client_site, server_site
+from tests.support import programs
 from tests.support.programs import HOST, World, eventually, free_port, proxy, works
 
 Look = Callable[..., Eyes]
 STORE = 'store.path = "store.json"\n'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The server of all clients here, each of which is a test's own."""
+    with programs.world(tmp_path_factory.mktemp("server")) as world:
+        yield server_site(world)
 
 
 def row(page: Page, name: str) -> Locator:
@@ -24,8 +33,8 @@ def toolbar(page: Page) -> Locator:
     return page.locator(".toolbar")
 
 
-def test_status_shows_what_runs_what_does_not_and_what_helps(world: World, look: Look) -> None:
-    server, local, port = server_site(world), world.service(), free_port()
+def test_status_shows_what_runs_what_does_not_and_what_helps(server: Site, world: World, look: Look) -> None:
+    local, port = world.service(), free_port()
     client = client_site(world, server.port, STORE, proxy("good", local.port, port) + proxy("bad", local.port, server.port))
     client.program.wait_for("[bad] start error")
     page = look(client.origin).go("/proxies")
@@ -56,8 +65,8 @@ def test_status_shows_what_runs_what_does_not_and_what_helps(world: World, look:
     expect(page.get_by_role("link", name="Edit")).to_have_count(0)  # it is of the file
 
 
-def test_a_proxy_is_added_changed_switched_off_and_removed(world: World, look: Look) -> None:
-    server, local = server_site(world), world.service()
+def test_a_proxy_is_added_changed_switched_off_and_removed(server: Site, world: World, look: Look) -> None:
+    local = world.service()
     client = client_site(world, server.port, STORE)
     client.program.wait_for("login to server success")
     page = look(client.origin).go("/proxies?tab=store")
@@ -109,8 +118,8 @@ def test_a_proxy_is_added_changed_switched_off_and_removed(world: World, look: L
     assert json.loads((world.directory / "store.json").read_text())["proxies"] == []
 
 
-def test_what_the_program_refuses_is_shown_and_nothing_typed_is_lost(world: World, look: Look) -> None:
-    server, local = server_site(world), world.service()
+def test_what_the_program_refuses_is_shown_and_nothing_typed_is_lost(server: Site, world: World, look: Look) -> None:
+    local = world.service()
     client = client_site(world, server.port, STORE)
     client.program.wait_for("login to server success")
     eyes = look(client.origin)
@@ -142,8 +151,8 @@ def test_what_the_program_refuses_is_shown_and_nothing_typed_is_lost(world: Worl
     expect(page).to_have_url(re.compile(r"#/proxies\?tab=store$"))
 
 
-def test_a_visitor_made_here_reaches_its_proxy(world: World, look: Look) -> None:
-    server, local, port = server_site(world), world.service(), free_port()
+def test_a_visitor_made_here_reaches_its_proxy(server: Site, world: World, look: Look) -> None:
+    local, port = world.service(), free_port()
     secret = f'[[proxies]]\nname = "secret"\ntype = "stcp"\nsecretKey = "k"\nlocalPort = {local.port}\n'
     client = client_site(world, server.port, STORE, secret)
     client.program.wait_for("[secret] start proxy success")
@@ -170,8 +179,8 @@ def test_a_visitor_made_here_reaches_its_proxy(world: World, look: Look) -> None
     eventually(lambda: not works(port), "a deleted visitor doesn't listen")
 
 
-def test_the_configuration_is_edited_checked_and_reloaded(world: World, look: Look) -> None:
-    server, local, port, more = server_site(world), world.service(), free_port(), free_port()
+def test_the_configuration_is_edited_checked_and_reloaded(server: Site, world: World, look: Look) -> None:
+    local, port, more = world.service(), free_port(), free_port()
     client = client_site(world, server.port, "", proxy("first", local.port, port))
     client.program.wait_for("[first] start proxy success")
     path = client.program.config_path
@@ -218,8 +227,8 @@ def test_the_configuration_is_edited_checked_and_reloaded(world: World, look: Lo
     expect(dialog).to_contain_text("changed by somebody else")
 
 
-def test_an_error_is_saved_only_on_purpose_and_what_runs_goes_on(world: World, look: Look) -> None:
-    server, local, port = server_site(world), world.service(), free_port()
+def test_an_error_is_saved_only_on_purpose_and_what_runs_goes_on(server: Site, world: World, look: Look) -> None:
+    local, port = world.service(), free_port()
     client = client_site(world, server.port, "", proxy("it", local.port, port))
     client.program.wait_for("[it] start proxy success")
     eyes = look(client.origin)
@@ -235,8 +244,8 @@ def test_an_error_is_saved_only_on_purpose_and_what_runs_goes_on(world: World, l
     assert works(port)
 
 
-def test_reload_from_the_list(world: World, look: Look) -> None:
-    server, local, port = server_site(world), world.service(), free_port()
+def test_reload_from_the_list(server: Site, world: World, look: Look) -> None:
+    local, port = world.service(), free_port()
     client = client_site(world, server.port)
     client.program.wait_for("login to server success")
     page = look(client.origin).go("/proxies")
@@ -250,8 +259,8 @@ def test_reload_from_the_list(world: World, look: Look) -> None:
     expect(row(page, "new")).to_contain_text("Running")
 
 
-def test_the_log_follows_filters_and_pauses(world: World, look: Look) -> None:
-    server, local = server_site(world), world.service()
+def test_the_log_follows_filters_and_pauses(server: Site, world: World, look: Look) -> None:
+    local = world.service()
     client = client_site(world, server.port, STORE, proxy("bad", local.port, server.port))
     client.program.wait_for("[bad] start error")
     page = look(client.origin).go("/log")
@@ -273,8 +282,7 @@ def test_the_log_follows_filters_and_pauses(world: World, look: Look) -> None:
     expect(page.get_by_text("No line matches")).to_be_visible()
 
 
-def test_without_a_store_nothing_can_be_made(world: World, look: Look) -> None:
-    server = server_site(world)
+def test_without_a_store_nothing_can_be_made(server: Site, world: World, look: Look) -> None:
     client = client_site(world, server.port)
     page = look(client.origin).go("/proxies?tab=store")
     expect(page.get_by_text("The store is off")).to_be_visible()
@@ -286,8 +294,7 @@ def test_without_a_store_nothing_can_be_made(world: World, look: Look) -> None:
         expect(page.get_by_role("heading", name=re.compile("^(Proxies|Visitors)$"))).to_be_visible()
 
 
-def test_stop_asks_first(world: World, look: Look) -> None:
-    server = server_site(world)
+def test_stop_asks_first(server: Site, world: World, look: Look) -> None:
     client = client_site(world, server.port)
     client.program.wait_for("login to server success")
     eyes = look(client.origin)
@@ -302,8 +309,7 @@ def test_stop_asks_first(world: World, look: Look) -> None:
     expect(page.get_by_text("frpc does not answer")).to_be_visible(timeout=15_000)
 
 
-def test_names_that_are_not_there(world: World, look: Look) -> None:
-    server = server_site(world)
+def test_names_that_are_not_there(server: Site, world: World, look: Look) -> None:
     client = client_site(world, server.port, STORE)
     eyes = look(client.origin)
     eyes.expect_failures()

@@ -34,6 +34,8 @@ _REQUESTS = [
     b"GET /chat HTTP/1.1\r\nHost: [::1]:80\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nCookie: a=b\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n",
     b"GET / HTTP/1.0\r\nAuthorization: Basic dXNlcjpwYXNz\r\nProxy-Authorization: Basic eA==\r\nAccept-Encoding: gzip;q=0, br\r\n\r\n",
     b'GET /f HTTP/1.1\r\nHost: x\r\nRange: bytes=0-4,-3,7-\r\nIf-Range: "tag"\r\nIf-None-Match: W/"tag", *\r\nKeep-Alive: 5\r\n\r\n',
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
     b"CONNECT web.test:443 HTTP/1.1\r\nHost: web.test:443\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost:\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
 ]

@@ -447,6 +447,9 @@ def http_request(data: bytes) -> None:
     except heads.BadHead:
         return
     assert len(fields.fields) <= heads.MAX_FIELDS
+    framing = [name.lower() for name, _ in fields.fields if name.lower() in (b"content-length", b"transfer-encoding", b"host")]
+    assert len(set(framing)) == len(framing), "told twice where the request goes or ends"
+    assert not {b"content-length", b"transfer-encoding"} <= set(framing), "two ways to tell where the body ends"
     rules.routing_host(fields.host or b"")
     for condition in (conditions.judge(fields.fields, conditions.Version(1000, 1_700_000_000, b'"tag"')),):
         assert condition.status in (200, 206, 304, 412, 416)

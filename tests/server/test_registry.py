@@ -266,6 +266,42 @@ async def test_one_with_an_id_stays_as_offline() -> None:
     assert (back.first_connected_at, back.last_connected_at) == (10, 30)
 
 
+@pytest.mark.parametrize("what", ["user", "client_id", "run id"])
+async def test_ids_have_a_limit(what: str) -> None:
+    clients = Clients()
+
+    def of(size: int) -> Control:
+        text = "é" * (size // 2)
+        return control(text if what == "run id" else "r", 1, text if what == "user" else "", text if what == "client_id" else "")
+
+    with pytest.raises(Refused, match=f"^{what} is longer than 1024 bytes$"):
+        clients.register(of(1026), 1)
+    assert not clients.entries
+    clients.register(of(1024), 1)
+    assert len(clients.entries) == 1
+
+
+async def test_the_longest_key_is_found_and_longer_ones_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients()
+    clients.register(control("r", 1, "." * 1024, "." * 1024), 1)
+    assert clients.find("." * 2049) is not None
+
+    def tried(key: str) -> None:
+        raise AssertionError("a key of 60,000 dots would take seconds")
+
+    monkeypatch.setattr(registry, "_identities", tried)
+    assert clients.find("." * 2050) is None
+
+
+async def test_of_what_else_clients_say_only_the_beginning_is_remembered() -> None:
+    clients = Clients()
+    one = control()
+    one.login.hostname, one.login.version = "h" * 5000, "1" * 5000
+    clients.register(one, 1)
+    (found,) = clients.entries.values()
+    assert (found.hostname, found.version) == ("h" * 300, "1" * 100)
+
+
 async def test_of_those_who_left_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "MOST_OFFLINE", 2)
     clients = Clients()
