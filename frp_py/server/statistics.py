@@ -23,7 +23,7 @@ _SWEEP = 12 * 3600  # s between two looks for such records
 MOST_OFFLINE = 20_000
 """Records of proxies that are gone: their names are the clients' to make up."""
 MOST_PENDING = 100_000
-"""Subjects whose figures wait for a database that can't be written."""
+"""Figures, each of one subject and hour, that wait for a database that can't be written; and names to be forgotten."""
 
 SERVER, PROXY, CLIENT = range(3)
 
@@ -184,6 +184,7 @@ class Statistics:
         self.keeps_batch = False
         """A database wants to know."""
         self._pending: Traffic = {}
+        self._figures = 0  # in it
         self._news: dict[Record, None] = {}
         self._forgotten: dict[tuple[str, str], None] = {}
         self._offline: dict[Record, None] = {}  # those that left first at the beginning
@@ -303,8 +304,8 @@ class Statistics:
         self._hide(record)
         if self.keeps_batch:
             self._news.pop(record, None)
-            self._forgotten[record.key] = None
-            self._pending.pop(Subject(PROXY, *record.key), None)
+            self._is_to_be_forgotten(record.key)
+            self._figures -= len(self._pending.pop(Subject(PROXY, *record.key), ()))
 
     def _hide(self, record: Record) -> None:
         """Its figures go, but for those of Prometheus."""
@@ -350,13 +351,16 @@ class Statistics:
         """What the database doesn't know yet; from now on it is taken to know."""
         batch = Batch(self._pending, [record.known for record in self._news], [*self._forgotten])
         self._pending, self._news, self._forgotten = {}, {}, {}
+        self._figures = 0
         return batch
 
     def give_back(self, batch: Batch) -> None:
         """It could not be written."""
         newer, self._pending = self._pending, batch.traffic
-        for key in batch.forgotten:
-            self._forgotten[key] = None
+        self._figures = sum(map(len, batch.traffic.values()))
+        newly_forgotten, self._forgotten = self._forgotten, dict.fromkeys(batch.forgotten)
+        for key in newly_forgotten:
+            self._is_to_be_forgotten(key)
         for known in batch.known:
             record = self.children.get((known.name, known.type))
             if record is not None and self.records.get(known.name) is record:
@@ -369,18 +373,27 @@ class Statistics:
         self._add(subject, self._spell, n, m)
 
     def _add(self, subject: Subject, spell: Spell, n: int, m: int) -> None:
-        spells = self._pending.get(subject)
-        if spells is None:
-            if len(self._pending) >= MOST_PENDING:
-                del self._pending[next(iter(self._pending))]
-            self._pending[subject] = {spell: [n, m]}
-            return
-        counts = spells.get(spell)
+        counts = self._pending.setdefault(subject, {}).get(spell)
         if counts is None:
-            spells[spell] = [n, m]
+            self._pending[subject][spell] = [n, m]
+            self._figures += 1
+            if self._figures > MOST_PENDING:
+                self._drop_oldest()
         else:
             counts[0] += n
             counts[1] += m
+
+    def _drop_oldest(self) -> None:
+        subject, spells = next(iter(self._pending.items()))
+        del spells[next(iter(spells))]
+        self._figures -= 1
+        if not spells:
+            del self._pending[subject]
+
+    def _is_to_be_forgotten(self, key: tuple[str, str]) -> None:
+        self._forgotten[key] = None
+        if len(self._forgotten) > MOST_PENDING:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _is_news(self, record: Record) -> None:
         if self.keeps_batch:

@@ -62,17 +62,19 @@ def test_who_may_only_read_sees_why(world: World, look: Look) -> None:
     client.program.wait_for("[it] start proxy success")
     session = {"program": "frpc", "version": "1", "startedAt": 1, "now": 1, "open": True, "readOnly": True}
     asked: set[tuple[str, str]] = set()
-    for site, route, button in (
+    pages = {site: look(site.origin).page for site in (server, client)}
+    for page in pages.values():
+        page.on("request", lambda request: asked.add((request.method, request.url.rpartition("/")[2])))
+        page.route("**/api/x/session", lambda route: route.fulfill(json=session))
+    for site, address, button in (
         (server, "/proxies", "Clear Offline"),
         (server, "/", "Reload configuration"),
         (client, "/proxies", "Reload"),
         (client, "/proxies?tab=store", "New Proxy"),
         (client, "/config", "Update & Reload"),
     ):
-        page = look(site.origin).page
-        page.on("request", lambda request: asked.add((request.method, request.url.rpartition("/")[2])))
-        page.route("**/api/x/session", lambda route: route.fulfill(json=session))
-        page.goto(f"{site.origin}/static/#{route}")
+        page = pages[site]
+        page.goto(f"{site.origin}/static/#{address}")
         it = page.get_by_role("button", name=button)
         expect(it).to_have_attribute("aria-disabled", "true")
         it.click(force=True)

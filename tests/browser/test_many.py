@@ -58,7 +58,7 @@ def test_ten_thousand_proxies(world: World, look: Look) -> None:
         page.get_by_role("columnheader", name="Name").get_by_role("button").click()
         page.get_by_role("columnheader", name="Status").get_by_role("button").click()
         expect(page.locator("tbody tr").nth(9)).to_be_visible()
-        page.wait_for_timeout(2500)  # events come meanwhile
+        page.wait_for_timeout(1500)  # events come meanwhile
         assert stalls(page) == []
     # it would be noticed
     page.evaluate(

@@ -296,7 +296,7 @@ async def test_the_longest_key_is_found_and_longer_ones_are_not_looked_for(monke
 async def test_of_what_else_clients_say_only_the_beginning_is_remembered() -> None:
     clients = Clients()
     one = control()
-    one.login.hostname, one.login.version = "h" * 5000, "1" * 5000
+    fake(one).login = Login(hostname="h" * 5000, version="1" * 5000)
     clients.register(one, 1)
     (found,) = clients.entries.values()
     assert (found.hostname, found.version) == ("h" * 300, "1" * 100)

@@ -279,6 +279,36 @@ def test_what_waits_for_the_database_is_bounded(monkeypatch: pytest.MonkeyPatch)
     assert len(it.take_batch().traffic) == 5
 
 
+def test_what_waits_is_bounded_however_long_the_database_can_t_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MOST_PENDING", 30)
+    it = make()
+    it.keeps_batch = True
+    record = it.opened(proxy(), "u", "c", NOON)
+    for hour in range(100):
+        it.tick(NOON + hour * HOUR)
+        count(it, record, 1, 1)
+        it.collect(NOON + hour * HOUR)
+        it.give_back(it.take_batch())
+    batch = it.take_batch()
+    assert sum(map(len, batch.traffic.values())) == 30
+    newest = int(NOON) // HOUR + 99
+    assert all(newest in {spell.hour for spell in spells} for spells in batch.traffic.values())
+    count(it, record, 1, 1)
+    it.collect(NOON)
+    assert sum(map(len, it.take_batch().traffic.values())) == 3
+
+
+def test_so_are_the_names_that_are_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MOST_PENDING", 3)
+    it = make()
+    it.keeps_batch = True
+    for n in range(10):
+        it.closed(it.opened(proxy(f"{n}"), "", "", NOON), NOON + 1)
+        it.prune()
+        it.give_back(it.take_batch())
+    assert it.take_batch().forgotten == [("7", "tcp"), ("8", "tcp"), ("9", "tcp")]
+
+
 def test_what_was_removed_is_to_be_forgotten_with_what_was_not_written_yet() -> None:
     it = make()
     it.keeps_batch = True

@@ -32,7 +32,7 @@ class Outgoing(NamedTuple):
 
 def request_fields(exchange: Exchange) -> list[Field]:
     """The fields that go further, without Host and framing. What the user expects is answered here."""
-    return without(end_to_end(exchange.fields), _FRAMING | {b"host", b"expect"})
+    return without(end_to_end(exchange.fields, exchange.upgrade), _FRAMING | {b"host", b"expect"})
 
 
 Failed = Callable[["Exchange", str], Awaitable[None]]

@@ -33,14 +33,18 @@ def upgrade_of(fields: Collection[Field]) -> bytes:
     return b""
 
 
-def end_to_end(fields: Collection[Field]) -> list[Field]:
-    """The fields that aren't for the next hop only: an upgrade and `TE: trailers` are put back, framing is the caller's business."""
+def end_to_end(fields: Collection[Field], upgrade: bytes | None = None) -> list[Field]:
+    """The fields that aren't for the next hop only: an upgrade and `TE: trailers` are put back, framing is the caller's business.
+
+    `upgrade` is what the message may go over to, if that isn't what its fields say: HTTP/1.0 has none (RFC 9110, 7.8).
+    """
     listed = tokens_of(fields, b"connection")
     dropped = HOP_BY_HOP.union(listed) if listed else HOP_BY_HOP
     kept = [field for field in fields if field[0].lower() not in dropped]
     if any(token.partition(b";")[0].rstrip() == b"trailers" for token in tokens_of(fields, b"te")):
         kept.append((b"Te", b"trailers"))
-    upgrade = upgrade_of(fields)
+    if upgrade is None:
+        upgrade = upgrade_of(fields)
     if upgrade:
         kept += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
     return kept

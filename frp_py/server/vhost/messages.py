@@ -153,7 +153,7 @@ class RequestFields:
 
     def block_by_rules(self, site: Rules, user_ip: bytes, host: bytes) -> bytes:
         """The same for all that can be in a request, step by step."""
-        fields = rules.without(rules.end_to_end(self.fields), (b"host", b"content-length", b"expect"))
+        fields = rules.without(rules.end_to_end(self.fields, self.upgrade), (b"host", b"content-length", b"expect"))
         if self.length == CHUNKED:
             fields += [(name, value) for name, value in self.fields if name.lower() == b"trailer"]
             fields.append((b"Transfer-Encoding", b"chunked"))

@@ -44,6 +44,10 @@ def test_te_trailers_and_upgrades_are_put_back() -> None:
     assert rules.upgrade_of(fields("Connection: upgrade")) == b""
 
 
+def test_what_a_message_may_not_go_over_to_is_not_put_back() -> None:
+    assert rules.end_to_end(fields("Connection: Upgrade\nUpgrade: websocket\nA: b"), b"") == [(b"A", b"b")]
+
+
 def test_forwarding() -> None:
     got = rules.forwarded(
         fields(

@@ -125,3 +125,12 @@ def test_a_cache_is_bounded() -> None:
     made.clear()
     cache.get(b"x")
     assert made == [b"x"]
+
+
+def test_http_1_0_has_no_upgrade() -> None:
+    fields = [(b"Host", b"a.example"), (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    site = Rules(NewProxy("web", "http"))
+    for is_1_1 in (True, False):
+        sent = RequestFields(fields, is_1_1=is_1_1).block_for(site, b"192.0.2.1", b"a.example")
+        assert (b"Upgrade: websocket\r\n" in sent) == is_1_1
+        assert (b"Connection: Upgrade\r\n" in sent) == is_1_1

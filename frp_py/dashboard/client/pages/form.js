@@ -111,16 +111,14 @@ function Form({ kind, initial, existing, why }) {
     }
   };
   const names = Object.keys(shown).map((path) => t(`field.${path}`)).join(", ");
-  const button = useRef(null);
-  return html`<form class="form" ref=${form} novalidate onSubmit=${(event) => { event.preventDefault(); button.current.querySelector(".primary").click(); }}>
+  return html`<form class="form" ref=${form} novalidate onSubmit=${(event) => event.preventDefault()}>
     <${Base} kind=${kind} block=${block} set=${set} existing=${existing} faults=${shown} />
     ${sectionsOf(kind).map((section) => html`<${Section} key=${section.id} kind=${kind} section=${section} block=${block} set=${set} faults=${shown} />`)}
     ${failure && html`<${Notice} tone="bad" title=${t("form.notSaved")}><span class="error-text">${failure}</span><//>`}
-    <footer class="form-foot" ref=${button}>
-      <${Button} kind="primary" why=${why} onClick=${submit}>${t(existing ? "form.save" : "form.create")}<//>
+    <footer class="form-foot">
+      <${Button} type="submit" kind="primary" why=${why} onClick=${submit}>${t(existing ? "form.save" : "form.create")}<//>
       <${Button} href=${existing ? entryAddress(kind, initial.name, "detail") : listAddress(kind)}>${t("form.cancel")}<//>
       ${tried && names && html`<p class="fault-line" role="status">${t("form.faults", { fields: names })}</p>`}
-      <button type="submit" class="sr" tabindex="-1" aria-hidden="true"></button>
     </footer>
   </form>`;
 }
