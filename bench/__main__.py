@@ -48,7 +48,7 @@ def parsed() -> tuple[argparse.Namespace, list[str], dict[str, Contestant]]:
     parser.add_argument("--quick", action="store_true", help="little of everything: shows that it runs, not how fast")
     parser.add_argument("--only", metavar="NAME,...", help="measure these contestants: frp_py, haproxy, ssh and named pairs")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.md and its plots")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     contestants: dict[str, Contestant] = {"frp_py": Pair(*(" ".join(python("frp_py", role)) for role in ("server", "client")))}
     contestants |= {"haproxy": HaProxy(), "ssh -R": Ssh()}
     wanted = []

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _HELD = yamux.HELD
 _TCP_INFO_RTT = 68  # where the smoothed round-trip time stands in struct tcp_info, in us
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+# What comes later than a rush waits behind so many bytes that the system has not begun to send, not behind megabytes.
+_UNSENT = 128 * 1024
 _PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
 _ACK = 75  # s to accept a stream
 _CLOSE = 300  # s to finish a stream that we have closed
@@ -263,6 +266,8 @@ class MuxLink:
         self._on_lost = on_lost
         self._open = True
         self._blocked = False
+        if _NOTSENT_LOWAT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
         engine.watch(self._fd, READ, self._on_event)
         engine.each_second(self._tick)
         if self._tls is not None:

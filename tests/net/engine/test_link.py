@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from random import Random
 
@@ -17,6 +19,7 @@ from frp_py.net.engine.ends import Drop, End, SocketEnd
 from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.relay import Relay
+from frp_py.net.engine.stream import EndStream
 from frp_py.protocol import yamux
 from frp_py.protocol.yamux import ACK, DATA, FIN, GO_AWAY, HEADER, PING, RST, SYN, WINDOW_UPDATE, Session
 from tests.support.net import Link, Peer, alive, noise, quiet, running_engine, tcp_pair, tls_pair, until
@@ -635,3 +638,29 @@ async def test_a_drop_as_sink_lets_the_peer_send_for_ever() -> None:
         assert not isinstance(half.peer.sock, ssl.SSLSocket)
         half.link.close()
         half.peer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system has to tell what it has not sent")
+async def test_the_system_is_not_given_megabytes_to_send_later() -> None:
+    """An ssh session beside an upload would wait behind them."""
+    async with running_engine() as engine, trio.open_nursery() as nursery:
+        here, there = tcp_pair()
+        link = MuxLink(
+            engine,
+            here,
+            client=True,
+            keepalive=0,
+            log=get_logger(),
+            on_open=lambda link, session, number: None,
+            on_lost=lambda reason: None,
+        )
+        streams = [EndStream(engine) for _ in range(64)]
+        for stream in streams:
+            stream.attach(link.open(stream, stream))
+            nursery.start_soon(stream.send_all, bytes(256 * 1024))
+        await until(lambda: link._blocked)
+        unsent = int.from_bytes(fcntl.ioctl(here, 0x894B, bytes(4)), sys.byteorder)  # SIOCOUTQNSD
+        assert unsent <= 1 << 20
+        nursery.cancel_scope.cancel()
+        link.close()
+        there.close()
