@@ -1,6 +1,8 @@
 """Reading and writing files, with the operating system's reasons in the specification's words (config.md 1.1)."""
 
+import contextlib
 import errno
+import io
 import os
 import stat
 
@@ -45,10 +47,7 @@ def write_file(path: str, data: bytes, *, private: bool = False) -> None:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS) or not os.path.isfile(path):
                 raise
-            with open(path, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_over(path, data)
     except OSError as error:
         raise ConfigError(os_reason(error, path)) from None
     except ValueError:
@@ -61,7 +60,9 @@ def _replace(path: str, data: bytes, private: bool) -> None:
         old = None if private else os.stat(path)
     except FileNotFoundError:
         old = None
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)  # what a crash left there; or a link or a pipe, which would lead elsewhere
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(fd, "wb") as file:
             if os.name == "posix":
@@ -73,7 +74,8 @@ def _replace(path: str, data: bytes, private: bool) -> None:
             os.fsync(fd)
         os.replace(beside, path)
     except OSError:
-        os.unlink(beside)
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
         raise
     if os.name == "posix":
         directory = os.open(os.path.dirname(path), os.O_RDONLY)
@@ -81,3 +83,23 @@ def _replace(path: str, data: bytes, private: bool) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _write_over(path: str, data: bytes) -> None:
+    with open(path, "r+b", buffering=0) as file:  # not cut off first: what it has on the disk is kept for what it was
+        old = file.readall()
+        try:
+            _put(file, data)
+        except OSError:
+            with contextlib.suppress(OSError):
+                _put(file, old)
+            raise
+
+
+def _put(file: io.FileIO, data: bytes) -> None:
+    file.seek(0)
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    file.truncate()
+    os.fsync(file.fileno())

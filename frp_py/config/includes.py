@@ -25,6 +25,8 @@ def included_files(entries: Iterable[str], source: str) -> Iterator[str]:
             raise ConfigError(
                 f"{operation} {directory}: {errno_text(error)}\n  in {source}: includes[{i}] names no directory that exists"
             ) from None
+        except ValueError:  # a null byte in the path
+            raise ConfigError(f"stat {directory}: invalid argument\n  in {source}: includes[{i}] names no directory that exists") from None
         # The whole path is the pattern, so a directory whose name looks like one matches nothing.
         expression = pattern_expression(pattern)
         if expression is not None:

@@ -15,6 +15,7 @@ from .template_parse import TemplateSyntaxError, parse_template
 _NOTHING = object()  # no value comes down the pipeline
 _LARGEST = 64 * 1024 * 1024  # characters of output; a loop that makes more is a mistake
 _DEEPEST = 200  # templates calling templates
+_LONGEST = 2_000_000  # rounds of loops and calls of templates: they take some seconds
 
 
 def render(text: str, environ: Mapping[str, str], *, source: str = "the template", ranges: bool = True) -> str:
@@ -51,6 +52,7 @@ class _Run:
         self._variables: list[list[Any]] = [["$", data]]
         self._written: list[str] = []
         self._room = _LARGEST
+        self._rounds = 0
         self._depth = 0
 
     def result(self) -> str:
@@ -109,6 +111,7 @@ class _Run:
         try:
             for key, item in self._items(node, value, names):
                 empty = False
+                self._count(node.pipe)
                 mark = len(self._variables)
                 if names:
                     self._set(names[0], key if len(names) > 1 else item)
@@ -125,6 +128,11 @@ class _Run:
         if empty:
             del self._variables[known:]
             self._walk(node.otherwise, dot)
+
+    def _count(self, node: Node) -> None:
+        self._rounds += 1
+        if self._rounds > _LONGEST:
+            self._fail(node, "too many rounds and calls")
 
     def _items(self, node: Branch, value: Any, names: list[str]) -> Iterator[tuple[Any, Any]]:
         if isinstance(value, list):
@@ -143,6 +151,7 @@ class _Run:
             self._fail(node, f"template {quote(node.name)} not defined")
         if self._depth == _DEEPEST:
             self._fail(node, "exceeded maximum template depth")
+        self._count(node)
         argument = None if node.pipe is None else self._pipeline(node.pipe, dot)
         outer = self._variables, self._name
         self._variables, self._name = [["$", argument]], node.name

@@ -355,14 +355,20 @@ class History:
             try:
                 await self._in_thread(partial(self._write, batch, points, int(now)))
             except (sqlite3.Error, OSError, Unusable) as error:
-                self._statistics.give_back(batch)
-                self._points = points + self._points
-                del self._points[: -_KEPT_POINTS // _SLOT]
+                self._give_back(batch, points)
                 self._report(str(error))
+            except trio.Cancelled:  # while all threads were busy: whoever asked has gone, the batch was not begun
+                self._give_back(batch, points)
+                raise
             else:
                 if self.problem and self._database.path == (self._wanted or ":memory:"):
                     log.info("statistics are written to %s again", self._database.path)
                     self.problem = ""
+
+    def _give_back(self, batch: Batch, points: list[Point]) -> None:
+        self._statistics.give_back(batch)
+        self._points = points + self._points
+        del self._points[: -_KEPT_POINTS // _SLOT]
 
     async def _read(self, question: Callable[[], T], otherwise: T) -> T:
         async with self._one_at_a_time:

@@ -77,6 +77,41 @@ def test_what_can_not_be_replaced_is_written_over(tmp_path: Path, monkeypatch: p
     assert (path.read_bytes(), os.listdir(tmp_path)) == (b"new", ["c"])
 
 
+@pytest.mark.parametrize("old", [b"old", b"old and longer than the new one"])
+def test_what_is_written_over_comes_back_when_there_is_no_space(old: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(old)
+
+    def busy(source: str, target: str) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    synced: list[bytes] = []
+
+    def full(fd: int) -> None:
+        synced.append(path.read_bytes())
+        if len(synced) == 2:  # the first is the one beside it
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigError) as failure:
+        write_file(str(path), b"new, but too long")
+    assert str(failure.value) == f"open {path}: no space left on device"
+    assert (synced[1], path.read_bytes()) == (b"new, but too long", old)
+
+
+def test_what_lies_in_the_way_is_not_written_to(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody else's")
+    os.link(other, tmp_path / "c.tmp")
+    write_file(str(tmp_path / "c"), b"new")
+    os.mkfifo(tmp_path / "c.tmp")
+    write_file(str(tmp_path / "c"), b"newer")
+    assert other.read_bytes() == b"somebody else's"
+    assert sorted(os.listdir(tmp_path)) == ["c", "other"]
+    assert (tmp_path / "c").read_bytes() == b"newer"
+
+
 def test_paths_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (str(tmp_path / "file" / "c"), "a\0b"):

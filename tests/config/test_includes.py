@@ -60,7 +60,11 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*included_files(["*.toml", "c.*"], "x")] == [f"{here}/{name}" for name in ("a.toml", "b.toml", "c.ini")]
     assert [*included_files([f"{here}/a.*", "./a.toml"], "x")] == [f"{here}/a.toml"] * 2
     assert [*included_files(["x[1].d/*", "dir.toml", "none.*", "["], "x")] == []
-    for entry, reason in (("no/*", f"stat {here}/no: no such file or directory"), ("a.toml/*", f"open {here}/a.toml: not a directory")):
+    for entry, reason in (
+        ("no/*", f"stat {here}/no: no such file or directory"),
+        ("a.toml/*", f"open {here}/a.toml: not a directory"),
+        ("a\0b/*", f"stat {here}/a\0b: invalid argument"),
+    ):
         with pytest.raises(ConfigError) as caught:
             list(included_files([entry], "x.toml"))
         assert str(caught.value) == f"{reason}\n  in x.toml: includes[0] names no directory that exists"

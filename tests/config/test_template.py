@@ -1,5 +1,6 @@
 import pytest
 
+from frp_py.config import template
 from frp_py.config.template import render
 from frp_py.errors import ConfigError
 
@@ -176,3 +177,16 @@ def test_legacy_files_have_no_ranges() -> None:
 
 def test_bytes_that_are_no_text_pass_through() -> None:
     assert render("\udc80{{ len .Envs.X }}", {"X": "\udcff"}) == "\udc801"
+
+
+def test_loops_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "_LONGEST", 100)
+    assert render("{{ range 10 }}{{ range 9 }}{{ end }}{{ end }}", {}) == ""
+    doubling = "".join(f'{{{{ define "{n}" }}}}{{{{ template "{n + 1}" }}}}{{{{ template "{n + 1}" }}}}{{{{ end }}}}' for n in range(40))
+    for text in (
+        "{{ range 1000000000000 }}{{ end }}",
+        "{{ range 11 }}{{ range 9 }}{{ end }}{{ end }}",
+        doubling + '{{ define "40" }}{{ end }}{{ template "0" }}',
+    ):
+        with pytest.raises(ConfigError, match="too many rounds"):
+            render(text, {})

@@ -335,6 +335,25 @@ async def test_what_can_t_be_written_now_is_written_later(
     it.history.finish()
 
 
+async def test_who_asks_and_leaves_while_all_threads_are_busy_takes_nothing_along(path: str) -> None:
+    it = await opened(path)
+    it.use()
+    it.history.take_sample(time.time())
+    limiter = trio.to_thread.current_default_thread_limiter()
+    before, limiter.total_tokens = limiter.total_tokens, 1
+    try:
+        async with limiter:
+            with trio.move_on_after(0.01) as asking:
+                await it.today()
+            assert asking.cancelled_caught
+    finally:
+        limiter.total_tokens = before
+    assert await it.today() == (1, 2)
+    assert it.history._points == []
+    assert rows(it.history._database, "points") == 1
+    it.history.finish()
+
+
 async def test_the_end_can_t_be_written(path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(history, "_PATIENCE", 0.01)
     it = await opened(path)

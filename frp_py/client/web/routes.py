@@ -135,6 +135,7 @@ def remote_address(side: LocalSide) -> str:
 class _Api:
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._writing = trio.Lock()  # the file: two who do it at once would mix theirs
 
     async def reload(self, request: Request) -> None:
         await reload(self._client, request)
@@ -180,7 +181,8 @@ class _Api:
         if not body:
             raise ApiError(400, "body can't be empty")
         try:
-            await trio.to_thread.run_sync(write_file, path, body)
+            async with self._writing:
+                await trio.to_thread.run_sync(write_file, path, body)
         except ConfigError as error:
             raise ApiError(500, str(error)) from None
 

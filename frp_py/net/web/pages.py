@@ -26,6 +26,7 @@ log = get_logger()
 _BUNDLED = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "dashboard")
 _LARGEST = 16 << 20  # bytes of a file
 _KEPT = 8 << 20  # bytes of all files in memory
+_THREADS = 4  # that wait for slow disks; a dead one takes no more of those that the rest of the program needs
 _UNPACKED = "application/octet-stream"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -74,6 +75,7 @@ class Pages:
             log.warning("webServer.assetsDir %s is no directory: there are no pages", assets_dir)
         self._kept: dict[str, Page] = {}
         self._size = 0
+        self._threads = trio.CapacityLimiter(_THREADS)
 
     def routes(self) -> Sequence[tuple[str, Handler]]:
         """Paths and what answers there."""
@@ -99,7 +101,7 @@ class Pages:
             if self._is_bundled:
                 page = self._load(*place)
             else:  # whatever it lies on may be slow
-                page = await trio.to_thread.run_sync(self._load, *place, abandon_on_cancel=True)
+                page = await trio.to_thread.run_sync(self._load, *place, abandon_on_cancel=True, limiter=self._threads)
         except OSError as error:
             log.debug("web server: %s", error)
             return _missing()

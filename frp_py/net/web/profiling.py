@@ -27,6 +27,7 @@ _LONGEST = 50.0  # s
 _SAMPLE = 0.01  # s between two looks
 _STEPS = 20_000  # of a trace
 _DEEPEST = 60  # frames shown of a stack
+_TURN = 200  # lines listed before others get their turn: 2 ms
 _INDEX = """/debug/pprof/
 
 goroutine  the tasks and the threads, and where each of them stands
@@ -42,6 +43,7 @@ class Profiling:
 
     def __init__(self) -> None:
         self._measures = False
+        self._listing = trio.Lock()
 
     def routes(self) -> Sequence[tuple[str, Handler]]:
         """Paths and what answers there."""
@@ -58,7 +60,13 @@ class Profiling:
         return _INDEX
 
     async def _goroutine(self, request: Request) -> str:
-        return "\n".join((*_tasks(), *_threads()))
+        lines = []
+        async with self._listing:
+            for line in _tasks():
+                lines.append(line)
+                if len(lines) % _TURN == 0:
+                    await trio.lowlevel.checkpoint()
+        return "\n".join((*lines, *_threads()))
 
     async def _cmdline(self, request: Request) -> str:
         return "\0".join(sys.argv)
@@ -149,12 +157,14 @@ class _Steps(trio.abc.Instrument):
 
 
 def _tasks() -> Iterator[str]:
-    """Each task with the frames in which it waits, outermost first."""
+    """Each task with the frames in which it waits, outermost first. Tasks may come and go meanwhile."""
     root = trio.lowlevel.current_root_task()
     waiting = [(root, 0)] if root is not None else []
     number = 0
     while waiting:
         task, depth = waiting.pop()
+        if task.coro.cr_frame is None:
+            continue  # it has ended
         number += 1
         yield f"task {number} [depth {depth}] {task.name}:"
         for frame, line in list(task.iter_await_frames())[-_DEEPEST:]:

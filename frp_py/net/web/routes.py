@@ -28,7 +28,7 @@ log = get_logger()
 
 _PACKED = 2048  # bytes from which on an answer is compressed
 _PIECE = 64 * 1024  # bytes compressed before others get their turn
-_LONGEST_PATH = 300  # characters of it in the log
+_LONGEST_PATH, _LONGEST_ERROR = 300, 1000  # characters of them in the log
 
 
 class Endpoint:
@@ -113,7 +113,7 @@ class OperationEndpoint(Endpoint):
             request.decode_path(self._nouns)
             response = await self.answer(request, await self._handler(request))
         except ApiError as error:
-            warn("http response [%s]: error: %s", path, error.message)
+            warn("http response [%s]: error: %s", path, error.message[:_LONGEST_ERROR])
             response = self.error(error.status, error.message)
         except PeerError:
             raise

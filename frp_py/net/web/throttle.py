@@ -69,6 +69,8 @@ class Throttle:
             finally:
                 source.waiting -= 1
                 self._waiting -= 1
+        else:
+            await trio.sleep(DELAY)  # from ever new sources, or they would guess as fast as they can
         return wrong
 
 

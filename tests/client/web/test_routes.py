@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from frp_py.client.web import routes
 from frp_py.protocol.messages import CloseProxy, NewProxy, NewProxyResp
 from tests.client.helpers import Filed, filed
 from tests.support.inside import HOST, Lines, ServerSide, frps, logged, proxy
@@ -172,6 +174,23 @@ async def test_the_file_is_read_and_replaced(tmp_path: Path) -> None:
         assert (await it.refusal("GET", "/api/reload"))[0] == 400
         it.path.unlink()
         assert await it.refusal("GET", "/api/config") == (400, f"invalid argument: open {it.path}: no such file or directory")
+
+
+async def test_two_who_replace_the_file_do_it_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers = most = 0
+
+    def write(path: str, data: bytes) -> None:
+        nonlocal writers, most
+        writers += 1
+        most = max(most, writers)
+        time.sleep(0.02)
+        writers -= 1
+
+    monkeypatch.setattr(routes, "write_file", write)
+    async with admin(tmp_path) as (it, _, _lines), trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(it.ask, "PUT", "/api/config", b"x")
+    assert most == 1
 
 
 async def test_without_a_file(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 from pathlib import Path
 
 import pytest
+import trio
 
 from frp_py.net.web import pages
 from tests.net.web.helpers import Site, basic, running_site
 from tests.support.inside import logged
+from tests.support.net import until
 
 HTML = b"<!doctype html><title>x</title>"
 SCRIPT = b"export const text = 'abcabcabc';\n" * 100
@@ -110,6 +113,21 @@ async def test_what_is_kept_in_memory_is_bounded(folder: Path, monkeypatch: pyte
     (folder / "0.png").write_bytes(b"y" * 100)
     it._keep(it._load(str(folder), "0.png"))
     assert it._size == 2100
+
+
+async def test_a_dead_disk_takes_few_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_back = threading.Event()
+    monkeypatch.setattr(pages.Pages, "_load", lambda self, root, path: is_back.wait())
+    limiter = trio.to_thread.current_default_thread_limiter()
+    async with running_site(assets_dir=str(folder)) as site, trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(site.ask, "/static/")
+        try:
+            await until(lambda: len(site.service._crowd) == 0 and site.service._connections == 10)
+            assert limiter.borrowed_tokens == 0
+        finally:
+            is_back.set()
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_bundled_pages_and_what_they_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import threading
 from time import perf_counter
+from typing import cast
 
 import pytest
 import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from frp_py.net.web.profiling import Profiling
+from frp_py.net.web.request import Request
 from tests.net.web.helpers import running_site
 from tests.support.net import until
 
@@ -25,6 +28,33 @@ async def test_tasks_and_threads() -> None:
         assert "a_task_of_ours:\n" in text
         assert "trio._timeouts.sleep_forever:" in text
         assert "thread MainThread:\n" in text
+        nursery.cancel_scope.cancel()
+
+
+async def test_others_get_their_turn_while_thousands_of_tasks_are_listed() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def one_that_ends() -> None:
+        while turns < 5:
+            await trio.lowlevel.checkpoint()
+
+    profiling = Profiling()
+    async with trio.open_nursery() as nursery:
+        for _ in range(1000):
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(one_that_ends)
+        nursery.start_soon(others)
+        await trio.lowlevel.checkpoint()
+        before = turns
+        text = await profiling._goroutine(cast(Request, None))
+        assert turns - before >= 10
+        assert text.count("sleep_forever:\n") >= 1000
         nursery.cancel_scope.cancel()
 
 
@@ -50,8 +80,7 @@ async def test_a_profile_shows_where_the_time_goes() -> None:
             bodies.append((await site.ask("/debug/pprof/profile?seconds=0.1", {})).body)
 
         nursery.start_soon(ask)
-        before = threading.active_count()
-        while threading.active_count() == before:
+        while all(thread.name != "profile" for thread in threading.enumerate()):
             await trio.lowlevel.checkpoint()
         assert (await site.ask("/debug/pprof/trace?seconds=1", {})).status == 503
         spin()

@@ -209,6 +209,16 @@ async def test_what_is_logged(quick: MockClock) -> None:
         assert lines.warnings == ['http response [/v1/refuse]: error: no <proxy> "ä"']
 
 
+async def test_long_errors_are_cut_in_the_log(quick: MockClock) -> None:
+    async def refuse_at_length(request: Request) -> None:
+        raise ApiError(404, "x" * 5000)
+
+    async with running_site((Operation("GET", "/long", refuse_at_length, ""),)) as site:
+        with logged() as lines:
+            assert (await site.ask("/long")).json["Msg"] == "x" * 5000
+    assert lines.warnings == ["http response [/long]: error: " + "x" * 1000]
+
+
 async def test_whoever_comes_without_a_password_doesnt_fill_the_log() -> None:
     fields = {"X-Forwarded-For": "192.0.2.1"}
     with logged() as lines:

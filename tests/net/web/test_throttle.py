@@ -57,6 +57,17 @@ async def test_all_who_wait_are_bounded_and_so_are_those_remembered(autojump_clo
     assert throttle.may_try(known)
 
 
+async def test_a_wrong_password_waits_also_when_too_many_wait_already(autojump_clock: MockClock) -> None:
+    throttle = Throttle()
+    async with trio.open_nursery() as nursery:
+        for n in range(256):
+            nursery.start_soon(throttle.wrong, f"10.0.0.{n}")
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        assert await throttle.wrong("192.0.2.1") == 1
+        assert trio.current_time() - began == pytest.approx(0.2)
+
+
 async def test_who_leaves_while_he_waits_waits_no_longer(autojump_clock: MockClock) -> None:
     throttle = Throttle()
     with trio.move_on_after(0.1):

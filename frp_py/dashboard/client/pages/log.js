@@ -102,7 +102,7 @@ export function LogPage({ query }) {
     if (!shown.length) return html`<${Empty} icon="log" title=${t(lines.length ? "log.noMatch" : "log.none")} />`;
     return html`<${Lines} lines=${shown} />`;
   };
-  return html`<${Page} title=${t("log.title")} subtitle=${lines && html`<span role="status">${stopped ? t("log.paused", { n: number(missed) }) : t("log.count", { n: shown.length })}</span>`}
+  return html`<${Page} title=${t("log.title")} subtitle=${lines && html`<span>${stopped ? t("log.paused", { n: number(missed) }) : t("log.count", { n: shown.length })}</span>`}
     actions=${html`<${Button} icon=${stopped ? "play" : "pause"} aria-pressed=${Boolean(stopped)} disabled=${!lines} onClick=${() => setStopped(stopped ? null : lines)}>${t(stopped ? "log.resume" : "log.pause")}<//>`}>
     <${LinkNotice} status=${status} />
     <div class="toolbar">
