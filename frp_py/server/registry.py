@@ -124,6 +124,8 @@ class Clients:
             if len(text.encode()) > _LONGEST_ID:
                 raise Refused(f"{what} is longer than {_LONGEST_ID} bytes")
         identity = login.user, login.client_id or control.run_id
+        if identity in (("", "."), ("", "..")):  # browsers take it out of an address: nobody could disconnect it by the dashboard
+            raise Refused(f"no client may be called {identity[1]}")
         entry = self.entries.get(identity)
         if entry is not None and entry.online and entry.run_id != control.run_id and login.client_id:
             raise Refused(f"client_id [{login.client_id}] for user [{login.user}] is already online")

@@ -281,6 +281,16 @@ async def test_ids_have_a_limit(what: str) -> None:
     assert len(clients.entries) == 1
 
 
+@pytest.mark.parametrize("text", [".", ".."])
+async def test_a_key_must_be_one_that_a_url_can_name(text: str) -> None:
+    clients = Clients()
+    for one in (control("r", 1, "", text), control(text, 1)):
+        with pytest.raises(Refused, match=r"no client may be called \.+$"):
+            clients.register(one, 1)
+    clients.register(control("r", 1, "u", text), 1)
+    assert clients.find(f"u.{text}") is not None
+
+
 async def test_the_longest_key_is_found_and_longer_ones_are_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     clients = Clients()
     clients.register(control("r", 1, "." * 1024, "." * 1024), 1)

@@ -27,6 +27,7 @@ from frp_py.net.web.operations import Operation, RawRoute
 from frp_py.net.web.pages import Pages
 from frp_py.net.web.profiling import Profiling
 from frp_py.net.web.routes import application
+from frp_py.net.web.started import Started
 from frp_py.net.web.throttle import Throttle
 from frp_py.version import FRP_VERSION
 
@@ -94,7 +95,7 @@ class WebService:
         )
         self._operations = (*operations, session)
         self._description = b""
-        self._started_at = int(time.time())
+        self._started = Started()
         self._streams = EventStreams()
         self._throttle = Throttle()
         self._crowd = Crowd(_WAITING)
@@ -178,7 +179,7 @@ class WebService:
 
     async def _session(self, request: Request) -> Session:
         return Session(
-            self._program, FRP_VERSION, self._started_at, int(time.time()), self._guard.is_open, self._guard.is_read_only(request)
+            self._program, FRP_VERSION, self._started.at, int(time.time()), self._guard.is_open, self._guard.is_read_only(request)
         )
 
     async def _describe(self, request: Request) -> msgspec.Raw:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from frp_py.errors import ConfigError
 from frp_py.net.web.operations import ApiError, Events, Operation, Query
+from frp_py.net.web.started import Started
 from frp_py.server.history import RANGES, History, Point
 from frp_py.server.statistics import CLIENT, PROXY, Subject
 from frp_py.server.web import live, shapes
@@ -102,7 +103,7 @@ class Extra(Part):
     def __init__(self, server: Server, history: History) -> None:
         super().__init__(server)
         self._history = history
-        self._started_at = int(time.time())
+        self._started = Started()
         self._overview = (-_FRESH, self._make_overview())
 
     def operations(self) -> tuple[Operation, ...]:
@@ -189,7 +190,7 @@ class Extra(Part):
         return Overview(
             int(time.time()),
             server.version,
-            self._started_at,
+            self._started.at,
             sample.clients,
             server.clients.offline,
             sum(statistics.types.values()),
