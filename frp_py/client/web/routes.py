@@ -88,7 +88,9 @@ def operations(client: Client) -> Iterator[Operation]:
     )
     yield Operation("POST", "/api/stop", api.stop, "Stop this client", changes=True)
     yield Operation("GET", "/api/status", api.status, "The proxies by their type", returns=dict[str, list[ProxyStatus]])
-    yield Operation("GET", "/api/config", api.read_config, "The configuration file", returns=str, errors={400: "there is none"})
+    yield Operation(
+        "GET", "/api/config", api.read_config, "The configuration file", returns=str, errors={400: "there is none"}, secrets=True
+    )
     yield Operation(
         "PUT", "/api/config", api.write_config, "Replace the configuration file", body=bytes, errors={400: _INVALID}, changes=True
     )
@@ -100,6 +102,7 @@ def operations(client: Client) -> Iterator[Operation]:
             f"One {kind}, with its defaults",
             returns=DEFINITIONS[kind],
             errors={404: _ABSENT},
+            secrets=True,
             nouns={"name": f"{kind} name"},
         )
     if client.sources.store is not None:
@@ -210,7 +213,8 @@ class _StoreApi:
         one = f"{path}/{{name}}"
         nouns = {"name": f"{kind} name"}
         definition: Any = DEFINITIONS[kind]
-        yield Operation("GET", path, self.all, f"The {self._plural} of the store", returns=dict[str, list[definition]])
+        listed = dict[str, list[definition]]
+        yield Operation("GET", path, self.all, f"The {self._plural} of the store", returns=listed, secrets=True)
         yield Operation(
             "POST",
             path,
@@ -221,7 +225,9 @@ class _StoreApi:
             errors={400: _INVALID, 409: "there is one of this name", 500: "it can't be kept or applied"},
             changes=True,
         )
-        yield Operation("GET", one, self.get, f"One {kind} of the store", returns=definition, errors={404: _ABSENT}, nouns=nouns)
+        yield Operation(
+            "GET", one, self.get, f"One {kind} of the store", returns=definition, errors={404: _ABSENT}, secrets=True, nouns=nouns
+        )
         yield Operation(
             "PUT",
             one,

@@ -41,6 +41,9 @@ NAMED = (
 READ_ONLY = (
     "without a password only the machine it runs on may change anything; set webServer.user and webServer.password in its configuration"
 )
+SECRET = (
+    "without a password only the machine it runs on may see tokens and keys; set webServer.user and webServer.password in its configuration"
+)
 
 _UNAUTHORIZED: Answer = (401, [(b"WWW-Authenticate", b'Basic realm="Restricted"'), TEXT], b"Unauthorized\n")
 _TOO_MANY: Answer = (429, [(b"Retry-After", b"5"), TEXT], b"Too Many Requests\n")
@@ -71,14 +74,14 @@ class Guard:
         """Whether this requester may change nothing."""
         return self.is_open and not self._is_from_here(request)
 
-    def refusal(self, request: Request, *, is_page: bool, changes: bool) -> str:
+    def refusal(self, request: Request, *, is_page: bool, changes: bool, secrets: bool) -> str:
         """Why this is answered with 403; empty when it isn't. Anybody may be sent to a page by a link."""
         if not self._has_password and not self._may_be_called(_host(request)):
             return NAMED
         if not is_page and _is_foreign(request, changes=changes):
             return FOREIGN
-        if changes and self.is_read_only(request):
-            return READ_ONLY
+        if (changes or secrets) and self.is_read_only(request):
+            return READ_ONLY if changes else SECRET
         return ""
 
     async def demand(self, request: Request) -> Answer | None:

@@ -64,6 +64,8 @@ class Operation(msgspec.Struct, frozen=True):
     """Version 2: `{"code":200,"msg":"success","data":...}`."""
     changes: bool = False
     """It changes something: not for other machines while there is no password."""
+    secrets: bool = False
+    """It tells tokens and keys: not to other machines while there is no password."""
     nouns: Mapping[str, str] = {}
     """What path parameters are called when they can't be decoded: `{"key": "client key"}`."""
 

@@ -37,6 +37,7 @@ class Endpoint:
     is_page = False
     is_public = False
     changes = False
+    secrets = False
 
     def __init__(self, handler: Handler, guard: Guard, streams: EventStreams) -> None:
         self._handler = handler
@@ -52,7 +53,7 @@ class Endpoint:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        refusal = self._guard.refusal(request, is_page=self.is_page, changes=self.changes)
+        refusal = self._guard.refusal(request, is_page=self.is_page, changes=self.changes, secrets=self.secrets)
         if refusal:
             log.debug("request for [%s] from [%s] refused: %s", request.scope["path"][:_LONGEST_PATH], request.peer, refusal)
             return self.error(403, refusal)
@@ -99,6 +100,7 @@ class OperationEndpoint(Endpoint):
     def __init__(self, operation: Operation, guard: Guard, streams: EventStreams) -> None:
         super().__init__(operation.handler, guard, streams)
         self.changes = operation.changes
+        self.secrets = operation.secrets
         self._nouns = operation.nouns
         self._log = log.debug if operation.path.startswith("/api/x/") else log.info  # the dashboard asks all the time
 

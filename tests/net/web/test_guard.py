@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from frp_py.net.web.guard import FOREIGN, NAMED, READ_ONLY
+from frp_py.net.web.guard import FOREIGN, NAMED, READ_ONLY, SECRET
 from frp_py.net.web.operations import Operation, RawRoute
 from frp_py.net.web.request import Request
 from tests.net.web.helpers import Site, basic, running_site
@@ -24,6 +24,7 @@ OPERATIONS = (
     Operation("GET", "/api/status", nothing, "Look"),
     Operation("GET", "/api/reload", nothing, "Change", changes=True),
     Operation("POST", "/api/stop", nothing, "Change", changes=True),
+    Operation("GET", "/api/config", nothing, "Look at secrets", secrets=True),
     Operation("GET", "/api/v2/x", nothing, "Look", envelope=True),
 )
 
@@ -262,6 +263,7 @@ async def test_only_this_machine_changes_anything_without_a_password(monkeypatch
     with logged():
         async with site(password="", addr="0.0.0.0") as it:
             assert await status(it, "/api/reload", {}) == 200
+            assert await status(it, "/api/config", {}) == 200
             assert await status(it, "/api/reload", {}, host="localhost:7400") == 200
             for method, target in (("GET", "/api/reload"), ("POST", "/api/stop")):
                 answer = await it.ask(target, {}, method=method, host="203.0.113.1:7400")  # through a tunnel
@@ -275,6 +277,7 @@ async def test_only_this_machine_changes_anything_without_a_password(monkeypatch
                 assert (await user.ask("/api/x/session")).json["readOnly"] is True
                 for method, target in (("GET", "/api/reload"), ("POST", "/api/stop")):
                     assert (await user.ask(target, method=method)).json == {"Code": 403, "Msg": READ_ONLY}
+                assert (await user.ask("/api/config")).json == {"Code": 403, "Msg": SECRET}
 
 
 async def test_with_a_password_every_machine_may_change() -> None:
