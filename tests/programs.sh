@@ -17,6 +17,8 @@ want nc netcat-openbsd
 want openssl openssl
 want dnsmasq dnsmasq-base
 want dig bind9-dnsutils
+want zsh zsh
+want fish fish
 if ! command -v fc-list >/dev/null || [ -z "$(fc-list : family | head -n 1)" ]; then
     wanted+=(fontconfig fonts-dejavu-core) # without fonts a browser's pages would be empty boxes
 fi

@@ -55,8 +55,9 @@ complete -o default -F _{name} {name}
 
 
 def zsh(root: Command) -> str:
-    """The script for zsh, which can use bash's."""
-    return f"#compdef {root.name}\nautoload -U +X bashcompinit && bashcompinit\n{bash(root)}"
+    """The script for zsh, which can use bash's. Loaded by the first completion, it has to do that one too."""
+    head = f"#compdef {root.name}\nautoload -U +X bashcompinit && bashcompinit\n"
+    return f"{head}{bash(root)}[[ $funcstack[1] != _{root.name} ]] || _bash_complete -o default -F _{root.name}\n"
 
 
 def fish(root: Command) -> str:

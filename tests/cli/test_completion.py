@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import select
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +75,54 @@ def test_fish() -> None:
 def test_completion_alone_shows_the_shells(capsys: pytest.CaptureFixture[str]) -> None:
     assert frpc.main(["completion"]) == 0
     assert re.findall(r"^  (\w+) +Write", capsys.readouterr().out, re.MULTILINE) == ["bash", "zsh", "fish"]
+
+
+class Shell:
+    """A shell at a terminal."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def type(self, text: str, until: str) -> str:
+        """What appears, up to `until`."""
+        os.write(self._fd, text.encode())
+        seen = ""
+        while until not in seen:
+            assert select.select([self._fd], [], [], 20)[0], f"no {until!r} after {seen!r}"
+            seen += os.read(self._fd, 65536).decode(errors="replace")
+        return seen
+
+
+@contextmanager
+def shell(command: list[str], home: Path) -> Iterator[Shell]:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    master, slave = pty.openpty()
+    environ = {**os.environ, "TERM": "dumb", "ZDOTDIR": str(home), "HOME": str(home)}
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=home, env=environ, start_new_session=True)
+    os.close(slave)
+    try:
+        yield Shell(master)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def test_a_real_zsh(tmp_path: Path) -> None:
+    (tmp_path / "_frpc").write_text(SHELLS["zsh"](frpc.ROOT))
+    with shell(["zsh", "-f", "-i"], tmp_path) as it:
+        it.type("fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; echo re''ady\n", "ready\r\n")
+        it.type("frpc tcp --remo\t", "--remote-port")  # the first completion loads the script
+        it.type("\x15frpc nath\t", "nathole ")
+
+
+def test_a_real_fish(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "frpc.fish").write_text(SHELLS["fish"](frpc.ROOT))
+    script = 'source frpc.fish; complete -C"frpc nath"; complete -C"frpc tcp --remo"'
+    done = subprocess.run(
+        ["fish", "-N", "-c", script], cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["nathole", "--remote-port"]
