@@ -24,9 +24,14 @@ if ! command -v fc-list >/dev/null || [ -z "$(fc-list : family | head -n 1)" ]; 
 fi
 browser=()
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || browser=(chromium)
-[ "${#wanted[@]}" -gt 0 ] || [ "${#browser[@]}" -gt 0 ] || exit 0
+compgen -G "/usr/lib/*/libatomic.so.1" >/dev/null || wanted+=(libatomic1) # for the program that drives the browser
+# promtool comes in a package whose service would be started: only the program is taken out of it
+programs="$(cd "$(dirname "$0")/.." && pwd)/build/programs"
+promtool=()
+command -v promtool >/dev/null || [ -x "$programs/usr/bin/promtool" ] || promtool=(prometheus)
+[ "${#wanted[@]}${#browser[@]}${#promtool[@]}" != 000 ] || exit 0
 
-echo "installing ${wanted[*]} ${browser[*]} ..."
+echo "installing ${wanted[*]} ${browser[*]} ${promtool[*]} ..."
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 install() {
@@ -34,3 +39,9 @@ install() {
 }
 install "${wanted[@]}"
 install "${browser[@]}" # by itself: where there is none, the others are installed all the same
+if [ "${#promtool[@]}" -gt 0 ]; then
+    folder=$(mktemp -d)
+    chmod 755 "$folder"
+    (cd "$folder" && apt-get download -qq "${promtool[@]}" && dpkg-deb -x ./*.deb "$programs")
+    rm -r "$folder"
+fi

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 
 from tests.server.web.helpers import running_site
 from tests.support.inside import free_port
+from tests.support.programs import program
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "grafana-dashboard.json").read_text())
@@ -172,7 +172,7 @@ def said(alert: str, **values: str) -> str:
 
 
 def test_alerts_are_raised_when_they_should_be(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
+    promtool = program("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     checked = subprocess.run([promtool, "check", "rules", str(FOLDER / "alerts.yml")], capture_output=True, timeout=20, check=False)

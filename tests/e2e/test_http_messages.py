@@ -313,7 +313,7 @@ def _fuzz(setting: Setting, seconds: float) -> None:
     while time.monotonic() < end:
         message = bytearray(b"".join(rng.choices(corpus, k=rng.randint(1, 3))))
         for _ in range(rng.randint(0, 6)):
-            at = rng.randrange(len(message))
+            at = rng.randint(0, len(message))
             piece = rng.choice(
                 [b"", b"\r\n", b"\n", b"\0", rng.randbytes(3), bytes(message[at : at + 30]), b"0\r\n\r\n", b"Content-Length: 4\r\n"]
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -655,17 +654,11 @@ async def test_whoever_has_much_to_say_lets_others_have_their_turn(monkeypatch: 
         assert end._window == INITIAL_WINDOW
 
 
-async def test_a_run_id_that_fits_no_answer() -> None:
-    with logged() as lines:
+async def test_the_longest_run_id_fits_its_answer() -> None:
+    """Each of its characters is six bytes there."""
+    with logged():
         async with running_server() as server, peers_of(server) as peers:
-            peer = await peers.connect()
-            talk, run_id = peer.open(), "<" * 2000  # each is six bytes in the answer
-            now = int(time.time())
-            body = f'{{"run_id":"{run_id}","timestamp":{now},"privilege_key":"{privilege_key(TOKEN, now)}"}}'.encode()
-            await talk.send_raw(struct.pack(">Bq", ord("o"), len(body)) + body)
-            assert await talk.ending() in ("eof", "reset")
-            await lines.wait_for("client exit success")
-            await until(lambda: not server.controls.all())
+            assert (await (await peers.connect()).log_in(run_id="<" * 1024)).run_id == "<" * 1024
 
 
 async def test_a_proxy_that_can_not_be_closed_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,12 +52,19 @@ def free_port() -> int:
         for _ in range(200):
             port = _ports.randrange(10_000, lowest)
             # bound only, never listening: a listener that was closed may keep its port for a while
-            with contextlib.suppress(OSError), socket.socket() as probe:
+            with contextlib.suppress(OSError), socket.socket() as probe, socket.socket(type=socket.SOCK_DGRAM) as udp:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((HOST, port))
+                udp.bind((HOST, port))
                 return port
     with socket.create_server((HOST, 0)) as server:
         return int(server.getsockname()[1])
+
+
+def program(name: str) -> str | None:
+    """Where a program of the system is, or one that tests/programs.sh has fetched; None where it is missing."""
+    fetched = ROOT / "build/programs/usr/bin" / name
+    return shutil.which(name) or (str(fetched) if fetched.exists() else None)
 
 
 def eventually(holds: Callable[[], bool], what: str, deadline: float = 10) -> float:

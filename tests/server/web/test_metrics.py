@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
 from tests.server.web.helpers import Site, running_site
 from tests.support.inside import free_port
+from tests.support.programs import program
 
 HEADS = """\
 # HELP frp_server_client_counts The current client counts of frps
@@ -96,7 +96,7 @@ async def test_names_can_t_say_anything_else() -> None:
 
 
 async def test_promtool_finds_nothing_wrong() -> None:
-    promtool = shutil.which("promtool")
+    promtool = program("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     async with running_site(enablePrometheus=True) as site:
