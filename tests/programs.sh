@@ -42,6 +42,7 @@ install "${browser[@]}" # by itself: where there is none, the others are install
 if [ "${#promtool[@]}" -gt 0 ]; then
     folder=$(mktemp -d)
     chmod 755 "$folder"
+    mkdir -p "$programs"
     (cd "$folder" && apt-get download -qq "${promtool[@]}" && dpkg-deb -x ./*.deb "$programs")
     rm -r "$folder"
 fi

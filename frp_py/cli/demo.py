@@ -135,7 +135,8 @@ def main() -> int:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     programs: list[_Program] = []
     local = ThreadingHTTPServer((_HOST, 0), _Page)
-    threading.Thread(target=local.serve_forever, daemon=True).start()
+    serving = threading.Thread(target=local.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    serving.start()
     try:
         with tempfile.TemporaryDirectory(prefix="frp-demo-") as directory:
             try:
@@ -150,6 +151,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 1
     finally:
+        local.shutdown()
+        serving.join()
         local.server_close()
         signal.signal(signal.SIGTERM, previous)
     return 0

@@ -101,6 +101,7 @@ def test_proxies(busy: Busy, look: Look) -> None:
     page.get_by_role("radio", name="SUDP").click()
     expect(page.get_by_text("No SUDP proxies")).to_be_visible()
     page.get_by_role("radio", name="All").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
     page.get_by_role("searchbox").fill(str(busy.other))
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(row(page, "bob.db")).to_be_visible()

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,5 +36,7 @@ def test_programs_that_do_not_work(
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr(demo, "_PATIENCE", 0.3)
+    before = threading.enumerate()
     assert demo.main() == 1
+    assert threading.enumerate() == before
     assert capsys.readouterr().err == f"demo: {reason} before it wrote 'frps started successfully'\n"
