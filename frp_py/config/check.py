@@ -82,6 +82,12 @@ def _server(config: ServerConfig, allow_unsafe: Collection[str]) -> Iterator[Fin
         ("tcpMuxHTTPConnectPort", config.tcpmux_http_connect_port),  # so in the text; the key has a lower-case m
     ):
         yield from _port(key, port)
+    for key, value in (
+        ("maxUnauthenticated", config.max_unauthenticated),
+        ("maxUnauthenticatedPerSource", config.max_unauthenticated_per_source),
+    ):
+        if value < 1:
+            yield Finding(f"{key} must be above 0", key, f"is {value}, and nobody could log in")
     for i, text in enumerate(config.source_penalties.exempt):
         if not _is_network(text):
             key = f"sourcePenalties.exempt[{i}]"

@@ -63,6 +63,11 @@ KEYS: dict[type[Section], dict[str, Key]] = {
         "max_proxies_per_client": Key("How many proxies one client may have; 0: any number.", 100),
         "max_users_per_client": Key("Connections of users that one client may have at once; 0: any number.", 5000),
         "max_streams_per_client": Key("Streams that one client may have open on its link, those of its visitors among them.", 65536),
+        "max_unauthenticated": Key(
+            "Connections on the client port on which nobody has logged in yet; beyond that the source with the most of them makes room.",
+            512,
+        ),
+        "max_unauthenticated_per_source": Key("The same for one source (an IPv4 address, or 64 bits of IPv6).", 64),
         "bandwidth_limit_per_client": Key(
             "The most bytes a second that one client may move for users, both directions of all its proxies together, as a number and "
             "`KB` or `MB`; empty: no limit.",

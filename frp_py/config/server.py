@@ -138,6 +138,8 @@ class ServerConfig(Section, frozen=True):
     max_proxies_per_client: Int = 10_000
     max_users_per_client: Int = 0
     max_streams_per_client: Int = 65_536
+    max_unauthenticated: Int = 512
+    max_unauthenticated_per_source: Int = 512
     bandwidth_limit_per_client: Bandwidth = Bandwidth()
     source_penalties: SourcePenaltiesConfig = SourcePenaltiesConfig()
     user_conn_timeout: Int = 10
@@ -157,6 +159,8 @@ class ServerConfig(Section, frozen=True):
             udp_packet_size=1500,
             nathole_analysis_data_reserve_hours=168,
             max_streams_per_client=65_536,
+            max_unauthenticated=512,
+            max_unauthenticated_per_source=512,
         )
         if not self.proxy_bind_addr:
             force_setattr(self, "proxy_bind_addr", self.bind_addr)

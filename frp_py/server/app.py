@@ -88,7 +88,7 @@ class Server:
         """They outlive the session that they came by."""
         self.tcp_ports = PortBook(config.allow_ports)
         self.udp_ports = PortBook(config.allow_ports)
-        self.lobby = Lobby()
+        self.lobby = Lobby(config.max_unauthenticated, config.max_unauthenticated_per_source)
         self.strangers_log = StrangersLog()
         self.client_lines = Budgets(_CLIENT_LINES, _CLIENT_LINES_RATE)
         self.user_lines = Budget(_USER_LINES, _USER_LINES_RATE)

@@ -6,8 +6,9 @@ Whose network has the most waiting has to make room first: one flooder puts out 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
+
+from frp_py.server.penalties import network_of
 
 LIMIT = 512
 
@@ -15,8 +16,9 @@ LIMIT = 512
 class Lobby:
     """Those who wait at the door."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, of_one_network: int = LIMIT) -> None:
         self.limit = limit
+        self.of_one_network = of_one_network
         self.put_out = 0
         """How many had to leave, so far."""
         self._count = 0
@@ -24,16 +26,21 @@ class Lobby:
 
     def enter(self, put_out: Callable[[], None], host: str = "") -> Guest:
         """Let one more in, who came from `host` (numeric); `put_out()` is called when it has to leave for others."""
-        if self._count >= self.limit:
-            crowd = max(self._crowds.values(), key=len)
-            oldest = next(iter(crowd))
-            self.leave(oldest)
-            self.put_out += 1
-            oldest.put_out()
-        guest = Guest(self, put_out, _network(host))
+        guest = Guest(self, put_out, network_of(host))
+        crowd = self._crowds.get(guest.network)
+        if crowd is not None and len(crowd) >= self.of_one_network:
+            self._make_room(crowd)
+        elif self._count >= self.limit:
+            self._make_room(max(self._crowds.values(), key=len))
         self._crowds.setdefault(guest.network, {})[guest] = None
         self._count += 1
         return guest
+
+    def _make_room(self, crowd: dict[Guest, None]) -> None:
+        oldest = next(iter(crowd))
+        self.leave(oldest)
+        self.put_out += 1
+        oldest.put_out()
 
     def __len__(self) -> int:
         return self._count
@@ -45,14 +52,6 @@ class Lobby:
             self._count -= 1
             if not crowd:
                 del self._crowds[guest.network]
-
-
-def _network(host: str) -> bytes:
-    """What one attacker has as a rule: an IPv4 address, or 64 bits of IPv6."""
-    try:
-        return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])[:8] if ":" in host else host.encode()
-    except OSError:
-        return host.encode()
 
 
 class Guest:

@@ -66,6 +66,11 @@ def _tcpmux(server: Server) -> None:
         server.tcpmux.passthrough = server.config.tcpmux_passthrough
 
 
+def _lobby(server: Server) -> None:
+    lobby, config = server.lobby, server.config
+    lobby.limit, lobby.of_one_network = config.max_unauthenticated, config.max_unauthenticated_per_source
+
+
 def _penalties(server: Server) -> None:
     penalties = server.config.source_penalties
     server.penalties.configure(penalties.longest, penalties.exempt)
@@ -141,6 +146,8 @@ HOW: dict[str, Apply | None] = {
     "maxProxiesPerClient": _looked_up,
     "maxUsersPerClient": _looked_up,
     "maxStreamsPerClient": _looked_up,
+    "maxUnauthenticated": _lobby,
+    "maxUnauthenticatedPerSource": _lobby,
     "bandwidthLimitPerClient": _looked_up,
     "sourcePenalties.longest": _penalties,
     "sourcePenalties.exempt": _penalties,

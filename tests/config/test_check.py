@@ -88,6 +88,9 @@ CLIENT: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 SERVER: list[tuple[dict[str, Any], list[str]]] = [
+    ({"maxUnauthenticated": -1}, ["maxUnauthenticated must be above 0"]),
+    ({"maxUnauthenticatedPerSource": -1}, ["maxUnauthenticatedPerSource must be above 0"]),
+    ({"sourcePenalties": {"exempt": ["::1", "ten"]}}, ['invalid sourcePenalties.exempt[1]: "ten"']),
     ({"auth": {"method": "oidc"}}, []),
     (
         dict.fromkeys(("bindPort", "kcpBindPort", "quicBindPort", "vhostHTTPPort", "vhostHTTPSPort", "tcpmuxHTTPConnectPort"), 65536),

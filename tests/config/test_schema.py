@@ -103,6 +103,8 @@ OWN = {
         "bandwidthLimitPerClient",
         "maxProxiesPerClient",
         "maxStreamsPerClient",
+        "maxUnauthenticated",
+        "maxUnauthenticatedPerSource",
         "maxUsersPerClient",
         "sourcePenalties.exempt",
         "sourcePenalties.longest",

@@ -27,6 +27,15 @@ def test_the_oldest_makes_room_for_the_newest() -> None:
     assert door.lobby.put_out == 2
 
 
+def test_of_one_network_the_oldest_makes_room_sooner() -> None:
+    door = Door(4)
+    door.lobby.of_one_network = 2
+    for name, host in (("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.1"), ("d", "192.0.2.1"), ("e", "192.0.2.2")):
+        door.enter(name, host)
+    assert door.out == ["a"]
+    assert len(door.lobby) == 4
+
+
 def test_who_has_left_is_not_put_out() -> None:
     door = Door(2)
     a, _b = door.enter("a"), door.enter("b")
