@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,25 +14,22 @@ import trio
 from frp_py.errors import ConfigError, FrpError, Refused
 from frp_py.log import get_logger
 from frp_py.net.bounded_log import BoundedLog, Budget
-from frp_py.net.engine.ends import socket_end
-from frp_py.net.engine.link import MuxLink
-from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, plain_address, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.memory import give_back
 from frp_py.net.engine.stream import EndStream
 from frp_py.net.token import token_of
 from frp_py.net.transports import tls
-from frp_py.protocol import first_bytes
 from frp_py.protocol.auth import verify_key
-from frp_py.protocol.first_bytes import Destination, TLSStart
 from frp_py.protocol.messages import Login, LoginResp, Message, NewVisitorConn, NewVisitorConnResp, NewWorkConn, StartWorkConn
 from frp_py.server.bounded_log import Budgets
 from frp_py.server.control import Control
+from frp_py.server.entrance import STAGE, Entrance
 from frp_py.server.groups import Groups
 from frp_py.server.lobby import Lobby
-from frp_py.server.penalties import FAILED_LOGIN, NO_LOGIN, Penalties
+from frp_py.server.penalties import FAILED_LOGIN, Penalties
 from frp_py.server.ports import PortBook
-from frp_py.server.reception import STRANGERS_BYTES, STRANGERS_OWED, Caller, Reception
+from frp_py.server.reception import Caller, Reception
 from frp_py.server.registry import Clients, Controls
 from frp_py.server.statistics import Statistics
 from frp_py.server.strangers import StrangersLog
@@ -52,10 +48,6 @@ if TYPE_CHECKING:
     from frp_py.server.web.service import Web
 
 log = get_logger()
-
-_RESET = struct.pack("ii", 1, 0)
-_STAGE = 10  # s for each step before the login (wire.md 12)
-
 
 _CLIENT_LINES, _CLIENT_LINES_RATE = 5000, 20.0  # of the log about the clients of one network: at once, and a second later on
 _USER_LINES, _USER_LINES_RATE = 10_000, 100.0  # about users, all of them together
@@ -93,9 +85,9 @@ class Server:
         self.client_lines = Budgets(_CLIENT_LINES, _CLIENT_LINES_RATE)
         self.user_lines = Budget(_USER_LINES, _USER_LINES_RATE)
         self.penalties = Penalties(config.source_penalties.longest, config.source_penalties.exempt)
-        self.strangers = self.engine.timeouts(_STAGE)
+        self.strangers = self.engine.timeouts(STAGE)
         """Links on which nobody has logged in yet."""
-        self.first_messages = self.engine.timeouts(_STAGE)
+        self.first_messages = self.engine.timeouts(STAGE)
         self.user_waits = self.engine.timeouts(config.user_conn_timeout)
         self.callers: set[Caller] = set()
         """Transport connections of clients."""
@@ -124,10 +116,7 @@ class Server:
             try:
                 await self._open_web()
                 self._open_tcpmux()
-                self.client_port = listening = self._listen(
-                    "server", config.bind_addr, config.bind_port, self._on_connection, config.transport.tcp_keepalive
-                )
-                log.info("frps tcp listen on %s", _address(*listening.address))
+                self._open_client_port()
                 self._open_http()
                 self._open_https()
                 async with trio.open_nursery() as nursery:
@@ -137,11 +126,11 @@ class Server:
                     nursery.start_soon(self._watch_certificates)
                     self.watch_again()
                     if self.web is not None:
-                        self._start(self.web.run)
+                        self.start_task(self.web.run)
                     if self.is_open:
                         log.warning("auth.token is empty: everybody who reaches the client port may open proxies")
                     log.info("frps started successfully")
-                    task_status.started(listening.address)
+                    task_status.started(self.client_port.address)
                     try:
                         await trio.sleep_forever()
                     finally:
@@ -158,15 +147,15 @@ class Server:
             self.web = Web(self)
             log.info("dashboard listen on %s", _address(*await self.web.open()))
 
-    def _listen(
-        self, what: str, host: str, port: int, on_connection: Callable[[socket.socket, Any], None], keepalive: int = 75
-    ) -> Listening:
-        try:
-            sock = tcp_listener(host, port, keepalive=keepalive)
-        except OSError as error:
-            raise FrpError(f"create {what} listener error, {listen_error(host, port, error)}") from None
-        is_clients = on_connection == self._on_connection
-        listening = Listening(self.engine, sock, on_connection) if is_clients else self.listen_for_users(sock, on_connection)
+    def _open_client_port(self) -> None:
+        config = self.config
+        sock = _listener("server", config.bind_addr, config.bind_port, config.transport.tcp_keepalive)
+        self.client_port = Listening(self.engine, sock, Entrance(self).on_connection)
+        self._listenings.append(self.client_port)
+        log.info("frps tcp listen on %s", _address(*self.client_port.address))
+
+    def _listen(self, what: str, host: str, port: int, on_user: Callable[[socket.socket, Any], None]) -> Listening:
+        listening = self.listen_for_users(_listener(what, host, port), on_user)
         self._listenings.append(listening)
         return listening
 
@@ -176,11 +165,11 @@ class Server:
         return Listening(self.engine, sock, on_user, highest=highest_for_users(each))
 
     @property
-    def _is_shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether users come to the client port too: what one of them did doesn't concern the others of his network."""
-        return self._shares(self.config.vhost_http_port) or self._shares(self.config.vhost_https_port)
+        return self.shares(self.config.vhost_http_port) or self.shares(self.config.vhost_https_port)
 
-    def _shares(self, port: int) -> bool:
+    def shares(self, port: int) -> bool:
         """Whether a vhost port is the client port too (behaviour.md 1.3)."""
         return port == self.config.bind_port and self.config.proxy_bind_addr == self.config.bind_addr
 
@@ -190,7 +179,7 @@ class Server:
             from frp_py.server.vhost.http import HttpVhost
 
             self.http = HttpVhost(self.engine, config)
-            if self._shares(config.vhost_http_port):
+            if self.shares(config.vhost_http_port):
                 address = (config.proxy_bind_addr, config.vhost_http_port)
             else:
                 address = self._listen("vhost http", config.proxy_bind_addr, config.vhost_http_port, self.http.on_connection).address
@@ -202,7 +191,7 @@ class Server:
             from frp_py.server.vhost.https import HttpsVhost
 
             self.https = HttpsVhost(self.engine)
-            if not self._shares(config.vhost_https_port):
+            if not self.shares(config.vhost_https_port):
                 listening = self._listen("vhost https", config.proxy_bind_addr, config.vhost_https_port, self.https.on_connection)
                 log.info("https service listen on %s", _address(*listening.address))
 
@@ -236,25 +225,13 @@ class Server:
 
     # new connections
 
-    def _on_connection(self, sock: socket.socket, address: Any) -> None:
-        if self._is_shared or not self._shut_out(sock, address):
-            self._start(self._admit, sock, address)
-
-    def _shut_out(self, sock: socket.socket, address: Any) -> bool:
-        """Whether a connection is refused for what others from its source did; it is reset then."""
-        if not self.penalties.shuts_out(address[0], trio.current_time()):
-            return False
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        sock.close()
-        return True
-
     def offended(self, address: Any, cost: float) -> None:
         """A connection from `address` did wrong (penalties.py)."""
         if seconds := self.penalties.offend(address[0], cost, trio.current_time()):
             text = "[%s] is shut out for %.0f s: failed logins, or connections that were no client's"
             self.strangers_log.warning(text, address[0], seconds)
 
-    def _start(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+    def start_task(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task that serves one peer: if it fails by a bug of ours, the others are served all the same."""
         self._nursery.start_soon(self._contained, task, *args)
 
@@ -263,102 +240,6 @@ class Server:
             await task(*args)
         except Exception:
             log.exception("bug in a task of the server")
-
-    async def _admit(self, sock: socket.socket, address: Any) -> None:
-        """Find out what an accepted connection is, and hand it on (behaviour.md 1.3)."""
-        scope = trio.CancelScope()
-        guest = self.lobby.enter(scope.cancel, address[0])
-        handed_on = False
-        current = sock
-        try:
-            with scope:
-                scope.deadline = trio.current_time() + _STAGE
-                first = await _first_bytes(sock)
-                if first is None:
-                    return
-                https = self.https if self._shares(self.config.vhost_https_port) else None
-                http = self.http if self._shares(self.config.vhost_http_port) else None
-                destination = first_bytes.destination(first, http_shares=http is not None, https_shares=https is not None)
-                if destination is Destination.VHOST_HTTP and http is not None:
-                    handed_on = True
-                    http.on_connection(sock, address)
-                    return
-                if destination is Destination.VHOST_HTTPS and https is not None:
-                    handed_on = True
-                    https.on_connection(sock, address)
-                    return
-                if self._is_shared and self._shut_out(sock, address):
-                    return
-                if destination is not Destination.LINK:
-                    self.strangers_log.warning("connection from [%s] closed: the websocket transport is not supported yet", address[0])
-                    return
-                start = first_bytes.tls_start(first[0])
-                if start is TLSStart.NONE:
-                    if self.config.transport.tls.force:
-                        raise FrpError("non-TLS connection received on a TlsOnly server")
-                else:
-                    if start is TLSStart.AFTER_THIS_BYTE:
-                        sock.recv(1)
-                    current = tls_sock = tls.wrap_server(self.tls_context, sock)
-                    scope.deadline = trio.current_time() + _STAGE
-                    try:
-                        await tls.handshake(tls_sock)
-                    except OSError:
-                        await tls.linger(tls_sock)
-                        raise
-                handed_on = True
-            if scope.cancelled_caught:
-                log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
-                self.offended(address, NO_LOGIN)
-        except (FrpError, OSError) as error:
-            reason = tls.reason(error) if isinstance(error, OSError) else str(error)
-            self.strangers_log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])
-            self.offended(address, NO_LOGIN)
-        finally:
-            guest.leave()
-            if not handed_on:
-                current.close()
-        if handed_on:
-            self._hand_on(current, address)
-
-    def _hand_on(self, sock: socket.socket, address: Any) -> None:
-        """From here the engine has it."""
-        caller = Caller(self, address, self.lobby.enter(lambda: caller.close(), address[0]))
-        caller.local_address = lambda: plain_address(sock.getsockname())
-        try:
-            self._attend(caller, sock)
-        except OSError as error:
-            log.error("connection from [%s] closed: %s", address[0], error)
-            sock.close()
-            caller.gone(str(error))
-
-    def _attend(self, caller: Caller, sock: socket.socket) -> None:
-        """Let the engine watch a transport connection. Raises OSError when the system has no room for one more."""
-        transport = self.config.transport
-        self.callers.add(caller)
-        if transport.tcp_mux:
-            caller.link = MuxLink(
-                self.engine,
-                sock,
-                client=False,
-                keepalive=transport.tcp_mux_keepalive_interval,
-                log=self.strangers_log.with_prefix(caller.address[0]),
-                on_open=caller.open_stream,
-                on_lost=caller.gone,
-            )
-            caller.close = caller.link.close
-            caller.link.session.owed_limit = STRANGERS_OWED
-            caller.link.allowance = STRANGERS_BYTES
-            self.strangers.add(caller.expire)
-            return
-        reception = Reception(caller)
-        caller.close = reception.drop
-        reception.end = end = socket_end(self.engine, sock, reception, reception)
-        try:
-            end.start()
-        except OSError:
-            reception.drop()
-            raise
 
     # first messages
 
@@ -371,7 +252,7 @@ class Server:
                 reception.caller.log.warning("work connection from [%s] refused: %s", reception.caller.address[0], error)
                 reception.refuse(StartWorkConn(error=self.error_text(str(error), "invalid NewWorkConn")))
         elif isinstance(message, Login):
-            self._start(self._log_in, message, reception)
+            self.start_task(self._log_in, message, reception)
         elif isinstance(message, NewVisitorConn):
             try:
                 receive_visitor(self, message, reception)
@@ -468,7 +349,7 @@ class Server:
         self._watching.cancel()
         if self.config.watch_config and self.source is not None:
             self._watching = trio.CancelScope()
-            self._start(self._watch, self.source.path, self._watching)
+            self.start_task(self._watch, self.source.path, self._watching)
 
     async def _watch(self, path: str, scope: trio.CancelScope) -> None:
         from frp_py.net.watch import watch_files
@@ -477,7 +358,7 @@ class Server:
             await watch_files(lambda: (path,), self._file_has_changed)
 
     async def _file_has_changed(self) -> None:
-        self._start(self.reload_and_log)  # which may end the watching
+        self.start_task(self.reload_and_log)  # which may end the watching
 
     def certificates_now(self) -> tuple[str, str]:
         """Digests of the files that TLS uses: on the client port, and on the web server's."""
@@ -506,14 +387,11 @@ class Server:
             self.udp_ports.forget_old(trio.current_time())
 
 
-async def _first_bytes(sock: socket.socket) -> bytes | None:
-    """The first bytes, left in the socket; None when there are too few before the end."""
-    # readable means from here on: all of them are there, or nothing more comes
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, first_bytes.SIZE)
-    await trio.lowlevel.wait_readable(sock)
-    first = sock.recv(first_bytes.SIZE, socket.MSG_PEEK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-    return first if len(first) == first_bytes.SIZE else None
+def _listener(what: str, host: str, port: int, keepalive: int = 75) -> socket.socket:
+    try:
+        return tcp_listener(host, port, keepalive=keepalive)
+    except OSError as error:
+        raise FrpError(f"create {what} listener error, {listen_error(host, port, error)}") from None
 
 
 def _address(host: str, port: int) -> str:

@@ -17,6 +17,7 @@ from frp_py.net.engine.loop import Engine
 from frp_py.protocol import wire_v1
 from frp_py.protocol.messages import LoginResp, Ping, Pong
 from frp_py.server.app import Server
+from frp_py.server.entrance import Entrance
 from tests.support.inside import (
     HOST,
     TOKEN,
@@ -236,7 +237,7 @@ async def test_a_bug_in_what_serves_one_peer(where: str, monkeypatch: pytest.Mon
                 await stream.send_all(b"\x16\x03\x01" + bytes(20))
                 assert await ending(stream) in ("eof", "reset")
             elif where == "handing on":
-                monkeypatch.setattr(server, "_hand_on", fail)
+                monkeypatch.setattr(Entrance, "_hand_on", fail)
                 await (await connect(server.config.bind_port)).send_all(bytes(20))
             else:
                 monkeypatch.setattr(server.clients, "register", fail)

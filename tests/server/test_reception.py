@@ -390,7 +390,7 @@ async def test_a_client_that_is_known_has_many(mock_clock: MockClock) -> None:
 
 
 async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frp_py.server.app.STRANGERS_BYTES", 1 << 40)
+    monkeypatch.setattr("frp_py.server.entrance.STRANGERS_BYTES", 1 << 40)
     clock = Clock(mock_clock)
     with logged():
         async with running_server() as server, peers_of(server) as peers:
@@ -412,7 +412,7 @@ async def test_what_a_stranger_may_make_us_keep(mock_clock: MockClock, monkeypat
 
 
 async def test_what_a_stranger_may_leave_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frp_py.server.app.STRANGERS_BYTES", 1 << 40)
+    monkeypatch.setattr("frp_py.server.entrance.STRANGERS_BYTES", 1 << 40)
     with logged() as lines:
         async with running_server() as server, peers_of(server) as peers:
             stranger, good = await peers.connect(), await peers.logged_in()
