@@ -195,10 +195,10 @@ class Web:
         ({"webServer.assetsDir": "/nowhere"}, "no such folder"),
     ],
 )
-async def test_when_something_is_wrong_nothing_changes(changes: Mapping[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_something_is_wrong_nothing_changes(changes: Mapping[str, Any], said: str) -> None:
     with logged() as lines:
         async with running() as run:
-            monkeypatch.setattr(tls, "server_context", server_context)
+            tls.server_context = server_context  # running_server puts back what was there
             server = run.server
             server.web = Web(is_broken=True)  # type: ignore[assignment]
             before = server.config, server.token, server.tls_context, server.certificates, server.tcp_ports._allowed
@@ -462,10 +462,10 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-async def test_tls_on_the_client_port(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls_on_the_client_port(authority: Authority) -> None:
     with logged() as lines:
         async with running() as run, peers_of(run.server) as peers:
-            monkeypatch.setattr(tls, "server_context", server_context)
+            tls.server_context = server_context  # running_server puts back what was there
             peer = await peers.logged_in()
             port = run.server.config.bind_port
             files = {"certFile": authority.cert, "keyFile": authority.key, "force": True}
@@ -485,11 +485,11 @@ async def test_tls_on_the_client_port(authority: Authority, monkeypatch: pytest.
             assert await authority.serial(port) != first
 
 
-async def test_certificates_that_others_renew(authority: Authority, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock) -> None:
+async def test_certificates_that_others_renew(authority: Authority, mock_clock: MockClock) -> None:
     clock = Clock(mock_clock)
     with logged() as lines:
         async with running({"transport.tls": {"certFile": authority.cert, "keyFile": authority.key}}) as run:
-            monkeypatch.setattr(tls, "server_context", server_context)
+            tls.server_context = server_context  # running_server puts back what was there
             port = run.server.config.bind_port
             await run.reload({"subDomainHost": "example.com"})
             await clock.forward(65)
@@ -583,7 +583,7 @@ async def test_many_reloads_under_way(authority: Authority, monkeypatch: pytest.
             service() as web,
             running_client(run.server, {"transport.tls.enable": True}, [proxy("it", web.port, port := free_port())]),
         ):
-            monkeypatch.setattr(tls, "server_context", server_context)
+            tls.server_context = server_context  # running_server puts back what was there
             monkeypatch.setattr(logs, "setup", lambda settings: None)
             await until(lambda: "it" in run.server.proxies)
             user = await connect(port)
