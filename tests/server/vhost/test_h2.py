@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from frp_py.server.vhost import h2, http
+from frp_py.server.vhost.h2_stream import H2Stream
 from tests.server.vhost.helpers import OK, Setting, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
@@ -94,7 +95,7 @@ async def test_a_frame_that_is_too_long_is_not_waited_for() -> None:
 )
 async def test_who_keeps_us_busy_with_nothing_is_sent_away(asked: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(h2, "IDLE_FRAMES", 100)
-    monkeypatch.setattr(h2.H2Stream, "requested", lambda self, headers, *, ended: None)
+    monkeypatch.setattr(H2Stream, "requested", lambda self, headers, *, ended: None)
     with logged():
         async with user() as stream:
             opened = frame(HEADERS, GET, stream=1, flags=4)
