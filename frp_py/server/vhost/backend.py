@@ -33,8 +33,10 @@ class Requester(Protocol):
 
     backend: Backend | None
     """Set before the connection is there."""
-    raw_chunks: bool
-    """A chunked body goes on as it is; else its payload only."""
+
+    @property
+    def raw_chunks(self) -> bool:
+        """A chunked body goes on as it is; else its payload only."""
 
     @property
     def head_only(self) -> bool:

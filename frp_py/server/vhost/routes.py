@@ -13,6 +13,8 @@ from frp_py.errors import Refused
 T = TypeVar("T")
 
 _LONGEST_HOST = 255  # a longer name is nobody's, and would only cost time
+_HOSTS = 512  # whose domains are kept ready
+_NOBODY = ("",)
 
 
 def candidates(host: str) -> Iterator[str]:
@@ -34,6 +36,7 @@ class Routes(Generic[T]):
 
     def __init__(self) -> None:
         self._domains: dict[str, dict[str, dict[str, T]]] = {}  # domain -> user -> location, the longest first
+        self._fitting: dict[str, list[dict[str, dict[str, T]]]] = {}  # host -> what the domains have that may stand for it, best first
 
     def __len__(self) -> int:
         return sum(len(locations) for users in self._domains.values() for locations in users.values())
@@ -44,6 +47,7 @@ class Routes(Generic[T]):
         locations = users.get(user, {})
         if location in locations:
             raise Refused("router config conflict")
+        self._fitting.clear()
         self._domains[domain.lower()] = users
         users[user] = dict(sorted({**locations, location: target}.items(), key=lambda item: -len(item[0])))
 
@@ -51,6 +55,7 @@ class Routes(Generic[T]):
         """Lead nowhere any more; a key that isn't there is fine."""
         users = self._domains.get(domain.lower(), {})
         locations = users.get(user, {})
+        self._fitting.clear()
         locations.pop(location, None)
         if not locations:
             users.pop(user, None)
@@ -59,13 +64,22 @@ class Routes(Generic[T]):
 
     def find(self, host: str, path: str = "", user: str = "") -> T | None:
         """Where `host` (lower-cased, without port), `path` and HTTP `user` lead."""
-        domains = self._domains
-        for domain in candidates(host):
-            users = domains.get(domain)
-            if users is None:
-                continue
-            for name in (user, "") if user else ("",):
-                for location, target in users.get(name, {}).items():
-                    if path.startswith(location):
-                        return target
+        fitting = self._fitting.get(host)
+        if fitting is None:
+            fitting = self._fit(host)
+        for users in fitting:
+            for name in (user, "") if user else _NOBODY:
+                if locations := users.get(name):
+                    for location, target in locations.items():
+                        if path.startswith(location):
+                            return target
         return None
+
+    def _fit(self, host: str) -> list[dict[str, dict[str, T]]]:
+        domains = self._domains
+        fitting = [domains[domain] for domain in candidates(host) if domain in domains]
+        if len(host) <= _LONGEST_HOST:
+            if len(self._fitting) >= _HOSTS:
+                self._fitting.clear()
+            self._fitting[host] = fitting
+        return fitting

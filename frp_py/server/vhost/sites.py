@@ -58,11 +58,6 @@ class Site(Group):
         """Whether connections of `proxy` may be kept."""
         return proxy in self.idle
 
-    def take_idle(self, proxy: PublicProxy) -> Backend | None:
-        """A connection to use again."""
-        idle = self.idle.get(proxy)
-        return idle.pop() if idle else None
-
     def keep(self, backend: Backend, tick: int) -> None:
         """`backend` is free."""
         backend.since = tick
