@@ -215,7 +215,8 @@ class UserConnection:
         self._unread = request.length != 0
         self._keep = request.keep_alive
         self.state = WAITING
-        self._data += data[at + 4 :]
+        if len(data) > at + 4:
+            self._data += data[at + 4 :]
         if asked.method == b"CONNECT":
             self._head = data[: at + 4]
         if asked.authority is None:
@@ -247,7 +248,7 @@ class UserConnection:
         proxied = asked.authority is not None
         if site is None:
             self._not_found(f"no route found: {vhost.printable(host)} {vhost.printable(asked.path.partition(b'?')[0])}")
-        elif not site.rules.admit(credentials := request.proxy_credentials if proxied else request.credentials):
+        elif not site.rules.is_open and not site.rules.admit(credentials := request.proxy_credentials if proxied else request.credentials):
             if credentials is not None:  # browsers ask without them first
                 vhost.refused(self.source, f"wrong credentials for [{vhost.printable(host)}]")
             self._answer(*pages.unauthorized(proxy=proxied))
@@ -277,7 +278,7 @@ class UserConnection:
     @property
     def head_only(self) -> bool:
         """The method is HEAD."""
-        return self._line.method == b"HEAD"
+        return self._line.is_head
 
     @property
     def can_repeat(self) -> bool:
@@ -355,7 +356,7 @@ class UserConnection:
         self._started = True
         site_rules, line, length = self.site.rules, self._line, response.length
         is_1_1 = line.is_1_1
-        with_body = response.has_body(head_only=line.method == b"HEAD")
+        with_body = not (response.is_bare or line.is_head)
         if self._request.expects:
             self.vhost.expectations.discard(self._expect_no_more)
         if self._unread or self._has_ended or (length < 0 and with_body and not is_1_1):
@@ -453,7 +454,7 @@ class UserConnection:
             fields.append(pages.CLOSE)
         elif not self._line.is_1_1:
             fields.append((b"Connection", b"keep-alive"))
-        answer = pages.response(status, fields, body, head_only=self._line.method == b"HEAD")
+        answer = pages.response(status, fields, body, head_only=self._line.is_head)
         if self._keep:
             self.end.feed(memoryview(answer))
             if self.state != OVER:

@@ -89,26 +89,27 @@ class HttpVhost:
 
     # connections to services
 
-    def obtain(self, site: Site, requester: Requester, *, share: bool) -> None:
-        """A connection for the next request of `requester`, who hears `connected` or `failed`; `share`: it may have served others."""
-        proxy = site.next()
+    def obtain(self, site: Site, requester: Requester, *, share: bool, proxy: PublicProxy | None = None) -> None:
+        """A connection for the next request of `requester`, who hears `connected` or `failed`.
+
+        `share`: it may have served others. `proxy`: the member of the group it has to be of; None: the one whose turn it is.
+        """
         if proxy is None:
-            requester.failed(404, "no proxy is left in the group")
-        else:
-            self._obtain(site, proxy, requester, share=share)
-
-    def repeat(self, requester: Requester, dead: Backend) -> None:
-        """The same for a request whose connection turned out dead."""
-        assert dead.site is not None
-        self._obtain(dead.site, dead.proxy, requester, share=True)
-
-    def _obtain(self, site: Site, proxy: PublicProxy, requester: Requester, *, share: bool) -> None:
+            proxy = site.next()
+            if proxy is None:
+                requester.failed(404, "no proxy is left in the group")
+                return
         if share and (idle := site.idle.get(proxy)):
             requester.backend = backend = idle.pop()
             backend.begin(requester)
         else:
             requester.backend = backend = Backend(self, site if share else None, proxy, requester)
             backend.want()
+
+    def repeat(self, requester: Requester, dead: Backend) -> None:
+        """The same for a request whose connection turned out dead."""
+        assert dead.site is not None
+        self.obtain(dead.site, requester, share=True, proxy=dead.proxy)
 
     def _each_second(self) -> None:
         self.tick = tick = self.tick + 1

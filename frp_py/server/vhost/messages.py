@@ -69,10 +69,11 @@ def sort(fields: list[Field], dropped: Set[bytes], looked_at: Set[bytes]) -> tup
 class RequestLine:
     """The first line of a request, and what follows from it alone. Raises BadHead when it is none."""
 
-    __slots__ = ("authority", "fault", "is_1_1", "method", "path", "routed", "target")
+    __slots__ = ("authority", "fault", "is_1_1", "is_head", "method", "path", "routed", "target")
 
     def __init__(self, line: bytes) -> None:
         self.method, self.target, self.is_1_1 = heads.request_line(line)
+        self.is_head = self.method == b"HEAD"
         self.authority: bytes | None = None
         """None in origin form."""
         self.path = b""
@@ -203,11 +204,26 @@ def _fields_1_0(block: bytes) -> RequestFields:
 class Response:
     """The head of a response. Raises BadHead when it is none."""
 
-    __slots__ = ("_made", "_made_for", "_others", "fields", "has_date", "is_1_1", "keep_alive", "length", "reason", "status", "upgrade")
+    __slots__ = (
+        "_made",
+        "_made_for",
+        "_others",
+        "fields",
+        "has_date",
+        "is_1_1",
+        "is_bare",
+        "keep_alive",
+        "length",
+        "reason",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, head: bytes) -> None:
         line, _, block = head.partition(b"\r\n")
         self.status, self.reason, self.is_1_1 = heads.status_line(line)
+        self.is_bare = self.status < 200 or self.status in (204, 304)
+        """It has no body, whatever was asked for."""
         self.fields = fields = heads.fields_of(block[:-2])
         ours, self._others = sort(fields, _DROPPED, {b"date"})
         self.length = heads.response_length(ours, is_1_1=self.is_1_1)
@@ -217,10 +233,6 @@ class Response:
         self.has_date = any(name.lower() == b"date" for name, _ in ours)
         self._made_for: tuple[Rules | None, bool, bool] = (None, False, False)
         self._made = b""
-
-    def has_body(self, *, head_only: bool) -> bool:
-        """Whether a body follows, in answer to a request with this method."""
-        return not head_only and self.status >= 200 and self.status not in (204, 304)
 
     def fields_for(self, site: Rules) -> list[Field]:
         """The fields for the user, without those that tell where the body ends."""
