@@ -104,6 +104,7 @@ class Session:
         self._end_reason = ""
         if link is not None:
             link.half_close = self.half_close
+            link.prefer()
 
     def wire_name_of(self, name: str) -> str:
         """The name that the server knows a proxy by."""
