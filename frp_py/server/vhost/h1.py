@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _READ = 64 * 1024  # bytes at a time
 _JOINED = 16 * 1024  # up to this size head and body leave in one send
 _BEHIND = 64 * 1024  # bytes that the user may leave unread before his next request is looked at
+_AT_ONCE = 16  # requests of one user that are dealt with before others get their turn
 
 IN_HEAD, WAITING, IN_BODY, IN_CHUNKS, OVER = range(5)
 """What is read: a head; nothing, what comes is held; a body with a length; a chunked one; nothing any more."""
@@ -47,6 +48,7 @@ class UserConnection:
         "_running",
         "_sent_then",
         "_started",
+        "_takes_turns",
         "_timed",
         "_unread",
         "_wrap",
@@ -77,6 +79,7 @@ class UserConnection:
         self._sent_then = 0
         self._fresh = True  # nothing was asked yet
         self._running = False
+        self._takes_turns = False  # there are requests that wait for his next turn
         self._request: RequestFields | None = None
         self._method = b""
         self._head = b""  # as it goes to the service
@@ -114,7 +117,7 @@ class UserConnection:
             return n
         data = self._data
         held = len(data)
-        if held > MAX_HEAD:
+        if held > MAX_HEAD or self._takes_turns:
             return BLOCKED
         n = recv_into(scratch[:_READ])
         if n:
@@ -180,8 +183,14 @@ class UserConnection:
             data = bytes(self._data)
             self._data = bytearray()
         self._running = True
+        left = _AT_ONCE
         try:
             while data and self.state == IN_HEAD and self.end.kept < _BEHIND:
+                if not left:
+                    self._takes_turns = True
+                    self.vhost.engine.soon(self._next_turn)
+                    break
+                left -= 1
                 data = self._take_request(data)
             if data:
                 self._data += data
@@ -189,6 +198,14 @@ class UserConnection:
             self._refuse(error)
         finally:
             self._running = False
+
+    def _next_turn(self) -> None:
+        """Others had theirs. Until now nothing was received, so the user's end has not been heard of either."""
+        self._takes_turns = False
+        if self.state == IN_HEAD:
+            self._run()
+            if self.state == IN_HEAD and not self._takes_turns:
+                self.end.start()
 
     def _take_request(self, data: bytes) -> bytes:
         """One request; returns what is behind its head."""
@@ -546,7 +563,7 @@ class UserConnection:
         gone = not self.end.kept
         if self.backend is not None:
             self.backend.consumed(n, all_gone=gone)
-        elif gone and self.state == IN_HEAD and self._data and not self._running:
+        elif gone and self.state == IN_HEAD and self._data and not self._running and not self._takes_turns:
             self._run()
             if self._has_ended and self.state == IN_HEAD and not (self._data and self.end.kept):
                 self._close()

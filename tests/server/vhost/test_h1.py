@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -175,3 +176,41 @@ def test_when_a_head_is_worth_another_look() -> None:
     assert may_end(bytearray(b"a\nb"), 1)
     assert not may_end(bytearray(b"a\r\n"), 2)
     assert may_end(bytearray(1 << 17), 0)
+
+
+async def test_many_requests_at_once_leave_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with setting() as it:
+        asked: list[bytes] = []
+        find = it.vhost.find
+
+        def seen(request: Any, host: bytes, path: bytes, *, proxied: bool) -> Any:
+            asked.append(host)
+            return find(request, host, path, proxied=proxied)
+
+        monkeypatch.setattr(it.vhost, "find", seen)
+        greedy, modest = it.user(), it.user()
+        greedy.send(500 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n")
+        greedy.shutdown(socket.SHUT_WR)
+        modest.send(GET)
+        answer = b""
+        while data := await receive(greedy):
+            answer += data
+        assert answer.count(b"HTTP/1.1 404") == 500
+        assert asked.index(b"a.test") <= 16
+        assert len(it.vhost.users) == 1
+
+
+async def test_requests_behind_a_turn_are_answered_in_order() -> None:
+    """Some go to the service, some don't, and the last one is in two pieces."""
+    async with setting() as it:
+        user = it.user()
+        user.send(17 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n" + GET + 20 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n" + GET[:10])
+        await trio.sleep(0.05)
+        it.client.services[0].send(OK)
+        await trio.sleep(0.05)
+        user.send(GET[10:])
+        await trio.sleep(0.05)
+        it.client.services[0].send(OK)
+        await trio.sleep(0.05)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", await receive(user))
+        assert statuses == [*17 * [b"404"], b"200", *20 * [b"404"], b"200"]
