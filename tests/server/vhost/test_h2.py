@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -19,7 +20,7 @@ from trio.testing import MockClock
 
 from frp_py.server.vhost import h2, http
 from frp_py.server.vhost.h2_stream import H2Stream
-from tests.server.vhost.helpers import OK, Setting, setting
+from tests.server.vhost.helpers import OK, Setting, receive, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -356,3 +357,33 @@ async def test_whatever_happens_what_is_held_is_known(steps: list[tuple[str, int
             balance(it)
         it.vhost.close()
         assert it.vhost.held == 0
+
+
+async def test_a_flood_of_frames_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the smallest frames 16 KiB take 50 ms, and who opens windows may do so all day."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.001  # a piece
+        return now
+
+    monkeypatch.setattr(h2, "perf_counter", clock)
+    async with setting() as it:
+        asked: list[bytes] = []
+        find = it.vhost.find
+
+        def seen(request: Any, host: bytes, path: bytes, *, proxied: bool) -> Any:
+            asked.append(host)
+            return find(request, host, path, proxied=proxied)
+
+        monkeypatch.setattr(it.vhost, "find", seen)
+        greedy, modest = it.user(), it.user()
+        flood = 1100 * frame(WINDOW, bytes((0, 0, 0, 1)))
+        greedy.send(PREFACE + frame(SETTINGS) + flood + frame(HEADERS, GET, stream=1, flags=5))
+        greedy.shutdown(socket.SHUT_WR)
+        modest.send(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+        while await receive(greedy):
+            pass
+        assert asked == [b"b", b"a"]
+        assert len(it.vhost.users) == 1
