@@ -116,6 +116,8 @@ class Engine:
         """In a batch: what is queued now is dealt with at its end."""
         self.tasks_wait = False
         """Set by who made a trio task runnable, so that it gets its turn after this batch."""
+        self.long_work = trio.Lock()
+        """Held by tasks for work that others can make long: one of them does a piece of it each time trio has gone round."""
         self._epoll: select.epoll | _NoEpoll = select.epoll()
         self._first: select.epoll | _NoEpoll = select.epoll()  # what is looked at first when a batch was broken off
         self._put_off: list[tuple[int, int]] = []  # events of that batch

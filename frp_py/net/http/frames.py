@@ -10,8 +10,8 @@ _HEADERS, _CONTINUATION = 1, 9
 class Lengths:
     """Looks at the lengths of frames, and of heads.
 
-    The library does so only when a frame is complete, and would keep up to 16 MiB until then. It decodes a head when it is complete, in one go;
-    a megabyte takes 0.2 s, whatever is found to be too large afterwards.
+    The library does so only when a frame is complete, and would keep up to 16 MiB until then. A head it decodes in one go, 0.2 s for
+    a megabyte, and finds only then that it is too large.
     """
 
     __slots__ = ("_head", "_header", "_left")

@@ -36,6 +36,6 @@ def test_a_head_has_a_length_however_many_frames_it_is_made_of() -> None:
         return length.to_bytes(3, "big") + bytes((kind, 0, 0, 0, 0, 1)) + bytes(length)
 
     seen = Lengths()
-    for _ in range(2):
-        assert seen.allow(PREFACE * (_ == 0) + piece(1, 16384) + 3 * piece(9, 16384))
+    for n in range(2):
+        assert seen.allow(PREFACE * (n == 0) + piece(1, 16384) + 3 * piece(9, 16384))
     assert not seen.allow(piece(9, 1))
