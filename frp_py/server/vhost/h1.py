@@ -125,10 +125,13 @@ class UserConnection:
                 data += scratch[:n]
                 if state == IN_HEAD and may_end(data, held):
                     self._run()
+                else:
+                    self.vhost.hold_unread(self, len(data))
             elif state == IN_HEAD:
                 self._run(bytes(scratch[:n]))
             else:
                 data += scratch[:n]
+                self.vhost.hold_unread(self, n)
         return n
 
     def feed(self, data: memoryview) -> int:
@@ -182,6 +185,7 @@ class UserConnection:
         if data is None:
             data = bytes(self._data)
             self._data = bytearray()
+            self.vhost.hold_unread(self, 0)
         self._running = True
         left = _AT_ONCE
         try:
@@ -194,6 +198,8 @@ class UserConnection:
                 data = self._take_request(data)
             if data:
                 self._data += data
+            if self._data and self.state != OVER:
+                self.vhost.hold_unread(self, len(self._data))
         except BadHead as error:
             self._refuse(error)
         finally:
@@ -318,6 +324,7 @@ class UserConnection:
             self._left = request.length
         if self._data:
             data, self._data = self._data, bytearray()
+            self.vhost.hold_unread(self, 0)
             self._take_body(memoryview(data))
         elif request.expects:
             self.vhost.expectations.add(self._expect_no_more)
@@ -506,6 +513,7 @@ class UserConnection:
     def _leave(self) -> None:
         self.state = OVER
         self.vhost.users.pop(self, None)
+        self.vhost.hold_unread(self, 0)
         if self._has_ended:
             self.vhost.finished.discard(self.fade)
         if self._timed:

@@ -27,6 +27,7 @@ _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
 _STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
 _HELD = 64 << 20  # bytes of responses for HTTP/2 users that they don't take; an HTTP/1 user has no more than one window
+_UNREAD = 64 << 20  # bytes of requests that are not complete, or whose turn it isn't; who has been there for longest makes room
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
 
@@ -46,6 +47,9 @@ class HttpVhost:
         self.h2_users: dict[H2Connection, None] = {}
         self.held = 0
         """Bytes of responses that HTTP/2 users have not taken."""
+        self.unread: dict[UserConnection, int] = {}
+        """Bytes of requests that are held for users of HTTP/1; who has held some for longest comes first."""
+        self._unread = 0
         self._log = StrangersLog()
         self._refusals = refusals_log()
         self.slow_heads = engine.timeouts(_HEAD)
@@ -73,6 +77,17 @@ class HttpVhost:
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user comes; nothing of what he says has been read."""
         self.users[UserConnection(self, sock, address)] = None
+
+    def hold_unread(self, user: UserConnection, n: int) -> None:
+        """n bytes in all are held for `user` now."""
+        unread = self.unread
+        if n:
+            self._unread += n - unread.get(user, 0)
+            unread[user] = n
+            while self._unread > _UNREAD:
+                next(iter(unread)).abort()
+        elif user in unread:
+            self._unread -= unread.pop(user)
 
     def hold(self, user: H2Connection, n: int) -> None:
         """n bytes more, or less, are held for `user`."""

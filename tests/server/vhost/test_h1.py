@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from frp_py.server.vhost import http
 from frp_py.server.vhost.h1 import ip_of, may_end
 from tests.server.vhost.helpers import GET, H2_GET, OK, receive, requested, setting
 
@@ -214,3 +215,37 @@ async def test_requests_behind_a_turn_are_answered_in_order() -> None:
         await trio.sleep(0.05)
         statuses = re.findall(rb"HTTP/1.1 (\d+)", await receive(user))
         assert statuses == [*17 * [b"404"], b"200", *20 * [b"404"], b"200"]
+
+
+async def test_what_users_of_http_1_have_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a head, or what comes behind a request that isn't answered yet: who has kept it there for longest makes room."""
+    monkeypatch.setattr(http, "_UNREAD", 200_000)
+    async with setting() as it:
+        it.client.gives = False
+        waiting, other = it.user(), it.user()
+        waiting.send(GET + bytes(40_000))
+        other.send(GET[:-2] + b"X: " + 40_000 * b"a")
+        await trio.sleep(0.05)
+        halves = []
+        for n in range(10):
+            halves.append(it.user())
+            halves[n].send(GET[:-2] + b"X: " + 20_000 * b"a")
+            await trio.sleep(0.01)
+        assert sum(it.vhost.unread.values()) <= 200_000
+        assert len(it.vhost.users) == len(it.vhost.unread) == 9
+        assert await ended(waiting)
+        assert await ended(other)
+        assert it.client.waiters == []
+        for half in halves[1:]:
+            half.send(b"\r\n\r\n")
+        await trio.sleep(0.05)
+        assert len(it.client.waiters) == 9
+        assert not it.vhost.unread
+        assert it.vhost._unread == 0
+
+
+async def ended(sock: socket.socket) -> bool:
+    try:
+        return await receive(sock) == b""
+    except ConnectionResetError:
+        return True
