@@ -80,7 +80,7 @@ class H2Connection:
         self._lengths = Lengths()
         self._resets = self._idle = self._counted_tick = 0
         self.held = 0
-        """Bytes of responses for which there is no room; the vhost counts them."""
+        """Bytes of responses for which there is no room, and of requests that no service has taken; the vhost counts them."""
         self._rest = b""  # of what was received, to be dealt with at his next turn
         self._waiting: dict[H2Stream, None] = {}  # whose requests have to wait until something can be sent
         self._resting = vhost.slow_heads  # where it is kept while nothing is asked for
@@ -237,7 +237,7 @@ class H2Connection:
         """A stream is over."""
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self.vhost.hold(self, -stream.backlog)
+            self.vhost.hold(self, -stream.held)
             if self._waiting:
                 self._waiting.pop(stream, None)
                 self.vhost.engine.soon(self._resume)
@@ -338,7 +338,7 @@ class H2Connection:
         for stream in [stream for stream in self.streams.values() if not stream.ended]:
             del self.streams[stream.id]
             self._waiting.pop(stream, None)
-            self.vhost.hold(self, -stream.backlog)
+            self.vhost.hold(self, -stream.held)
             stream.cancel()
         self._resting.discard(self.retire)
         if self.streams:

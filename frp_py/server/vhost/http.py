@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
 _STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
-_HELD = 64 << 20  # bytes of responses for HTTP/2 users that they don't take; an HTTP/1 user has no more than one window
+_HELD = 64 << 20  # bytes that wait for HTTP/2 users, or for their services; an HTTP/1 user has no more than one window
 _UNREAD = 64 << 20  # bytes of requests that are not complete, or whose turn it isn't; who has been there for longest makes room
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
@@ -46,7 +46,7 @@ class HttpVhost:
         self.clock = pages.Clock()
         self.h2_users: dict[H2Connection, None] = {}
         self.held = 0
-        """Bytes of responses that HTTP/2 users have not taken."""
+        """Bytes of responses that HTTP/2 users have not taken, and of their requests that services have not."""
         self.unread: dict[UserConnection, int] = {}
         """Bytes of requests that are held for users of HTTP/1; who has held some for longest comes first."""
         self._unread = 0

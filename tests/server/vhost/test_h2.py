@@ -287,6 +287,40 @@ async def test_who_holds_most_is_sent_away_when_too_much_is_held(autojump_clock:
             greedy.sock.send(b"x")
 
 
+async def test_requests_that_no_service_takes_are_held_too(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_HELD", 300_000)
+    async with setting() as it:
+        it.client.gives = False
+        modest, greedy = Asking(it.user()), Asking(it.user())
+        for user, streams in ((modest, 1), (greedy, 4)):
+            for n in range(streams):
+                headers = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a.test")]
+                user.core.send_headers(2 * n + 1, headers)
+                for _ in range(4):
+                    user.core.send_data(2 * n + 1, bytes(15_000))
+                user.say()
+                await trio.sleep(0.01)
+                user.hear()
+        assert it.vhost.held == 300_000
+        balance(it)
+        user = modest
+        user.core.send_data(1, bytes(5_000))
+        user.say()
+        await trio.sleep(0.01)
+        assert (it.vhost.held, len(it.vhost.h2_users)) == (65_000, 1)
+        it.client.gives = True
+        [waiter] = it.client.waiters
+        it.client.waiters.clear()
+        it.client.want(waiter)
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+        [service] = it.client.services
+        service.send(OK)
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+        balance(it)
+
+
 async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock) -> None:
     async with setting() as it:
         broken, torn, half = (Asking(it.user(), window=0) for _ in range(3))
@@ -310,7 +344,7 @@ async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock
 
 def balance(it: Setting) -> None:
     """What is counted is what there is."""
-    held = {user: sum(stream.backlog for stream in user.streams.values()) for user in it.vhost.h2_users}
+    held = {user: sum(stream.held for stream in user.streams.values()) for user in it.vhost.h2_users}
     assert {user: user.held for user in it.vhost.h2_users} == held
     assert it.vhost.held == sum(held.values())
 
