@@ -8,14 +8,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.net.engine.ends import Drop, SocketEnd
-from frp_py.net.engine.relay import Lingering
+from frp_py.net.engine.ends import SocketEnd
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import LAST, Chunks, chunk
 from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, HeadTooLarge, request_line, split_target
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.proxies.base import UserRelay
 from frp_py.server.vhost.messages import RequestFields, Response, requests_1_0, requests_1_1
+from frp_py.server.vhost.parting import Parting
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End
@@ -505,10 +505,7 @@ class UserConnection:
         if not end.kept and (self._has_ended or nothing_comes):
             end.close()
         else:
-            # Closed while the user still sends, the connection would be reset, and the answer lost with it.
-            end.sink = Drop(self.vhost.engine)
-            end.start()
-            end.finish()
+            Parting(self.vhost, end, has_ended=self._has_ended)
 
     def _leave(self) -> None:
         self.state = OVER
@@ -544,8 +541,6 @@ class UserConnection:
             self._close()
         elif self.state in (IN_BODY, IN_CHUNKS):
             self.abort()
-        elif self.state == OVER and not self.end.kept:
-            self.end.close()
         else:
             self._sent_then = self.end.sent_total
             self.vhost.finished.add(self.fade)
@@ -577,11 +572,7 @@ class UserConnection:
                 self._close()
 
     def flushed(self, end: End) -> None:
-        """The user has all, and knows that it is over."""
-        if self._has_ended:
-            self.end.close()
-        else:
-            Lingering(self.vhost.engine, self.end)
+        """Not called: who is told that it is over has another owner."""
 
 
 def may_end(data: bytearray, held: int) -> bool:

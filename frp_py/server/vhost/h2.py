@@ -22,13 +22,12 @@ from h2.events import (
 from h2.exceptions import H2Error, ProtocolError
 
 from frp_py.log import get_logger
-from frp_py.net.engine.ends import Drop
-from frp_py.net.engine.relay import Lingering
 from frp_py.net.http.frames import Lengths
 from frp_py.net.http.h2_core import IDLE, IDLE_FRAMES, READ, server_core
 from frp_py.net.http.heads import Field
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.vhost.h2_stream import H2Stream
+from frp_py.server.vhost.parting import Parting
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, SocketEnd
@@ -305,10 +304,7 @@ class H2Connection:
         if not self._ending:
             self.flush()
             self._leave()
-            end = self.end
-            end.sink = Drop(self.vhost.engine)
-            end.start()
-            end.finish()
+            Parting(self.vhost, self.end, has_ended=self._has_ended)
 
     def _leave(self) -> None:
         self._ending = True
@@ -331,10 +327,6 @@ class H2Connection:
     def ended(self, end: End) -> None:
         """The user sends nothing more; complete requests are answered."""
         self._has_ended = True
-        if self._ending:
-            if not self.end.kept:
-                self.end.close()
-            return
         for stream in [stream for stream in self.streams.values() if not stream.ended]:
             del self.streams[stream.id]
             self._waiting.pop(stream, None)
@@ -370,8 +362,4 @@ class H2Connection:
                 self.end.start()
 
     def flushed(self, end: End) -> None:
-        """The user has all."""
-        if self._has_ended:
-            self.end.close()
-        else:
-            Lingering(self.vhost.engine, self.end)
+        """Not called: who is told that it is over has another owner."""

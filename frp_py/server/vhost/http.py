@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.vhost.h2 import H2Connection
     from frp_py.server.vhost.messages import RequestFields
+    from frp_py.server.vhost.parting import Parting
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
 _STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
 _HELD = 64 << 20  # bytes that wait for HTTP/2 users, or for their services; an HTTP/1 user has no more than one window
 _UNREAD = 64 << 20  # bytes of requests that are not complete, or whose turn it isn't; who has been there for longest makes room
+_LAST_WORDS = 60  # s in which somebody takes nothing of the last answer
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
 
@@ -56,6 +58,9 @@ class HttpVhost:
         self.expectations = engine.timeouts(_CONTINUE)
         self.resting = engine.timeouts(_STALL)
         """HTTP/2 users who have asked for nothing since they got what they asked for."""
+        self.partings: dict[Parting, None] = {}
+        """Users who are served no longer, and have not taken all of their answers yet."""
+        self.last_words = engine.timeouts(_LAST_WORDS)
         self.sites: dict[Site, None] = {}
         self.finished = engine.timeouts(0)
         """Users who send nothing more; most of them have gone, which shows only when something is sent to them."""
@@ -71,7 +76,7 @@ class HttpVhost:
     def close(self) -> None:
         """The server stops."""
         self.engine.not_each_second(self._each_second)
-        for user in list(self.users):
+        for user in [*self.users, *self.partings]:
             user.abort()
 
     def on_connection(self, sock: socket.socket, address: Any) -> None:

@@ -244,6 +244,30 @@ async def test_what_users_of_http_1_have_sent_is_bounded(monkeypatch: pytest.Mon
         assert it.vhost._unread == 0
 
 
+@pytest.mark.parametrize(
+    "last", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: nobody\r\nConnection: close\r\n\r\n"], ids=["refused", "closed"]
+)
+async def test_who_does_not_read_the_last_answer_is_not_waited_for_long(last: bytes, autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = it.user()
+        watched = len(it.engine._handlers)
+        asked = 2000 * b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n" + last
+        assert user.send(asked) == len(asked)
+        await trio.sleep(0.05)
+        while it.vhost.users:
+            user.recv(1000)
+            await trio.sleep(0.05)
+        assert len(it.vhost.partings) == 1
+        for _ in range(3):
+            await trio.sleep(50)
+            assert user.recv(1000)
+        assert len(it.engine._handlers) == watched  # slow, but he reads
+        await trio.sleep(125)
+        assert len(it.engine._handlers) == watched - 1
+        assert not it.vhost.partings
+        assert len(it.vhost.last_words) == 0
+
+
 async def ended(sock: socket.socket) -> bool:
     try:
         return await receive(sock) == b""
