@@ -252,7 +252,7 @@ class Control:
             self.log.info("close proxy [%s] success", message.proxy_name)
 
     def _accepted(self, name: str, remote: str) -> NewProxyResp:
-        """The answer, with as much of a long list of addresses as a message can hold: without one the client would never serve its users."""
+        """The answer, with as much of a long list of addresses as a message can hold: without an answer the client serves nobody."""
         while True:
             answer = NewProxyResp(name, remote)
             try:
