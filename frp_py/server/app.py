@@ -14,7 +14,7 @@ import trio
 from frp_py.errors import ConfigError, FrpError, Refused
 from frp_py.log import get_logger
 from frp_py.net.bounded_log import BoundedLog, Budget
-from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, most_ports, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.memory import give_back
 from frp_py.net.engine.stream import EndStream
@@ -163,6 +163,16 @@ class Server:
         """Accept users on `sock`: as many as leave enough descriptors for their work connections, and for clients."""
         each = 1 if self.config.transport.tcp_mux else 2
         return Listening(self.engine, sock, on_user, highest=highest_for_users(each))
+
+    def has_room_for_user(self, sock: socket.socket) -> bool:
+        """Whether that leaves enough descriptors for what isn't users."""
+        return sock.fileno() <= highest_for_users(1 if self.config.transport.tcp_mux else 2)
+
+    def acquire_port(self, book: PortBook, name: str, port: int, bind: Callable[[int], socket.socket]) -> tuple[int, socket.socket]:
+        """As `book.acquire`, as long as users and clients have descriptors too."""
+        if self.tcp_ports.in_use + self.udp_ports.in_use >= most_ports():
+            raise Refused("the server has no descriptors for more ports")
+        return book.acquire(name, port, bind)
 
     @property
     def is_shared(self) -> bool:

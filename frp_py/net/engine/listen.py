@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ log = get_logger()
 
 _BATCH = 32  # connections accepted before others get their turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # s, when descriptors or memory have run out (behaviour.md 2.2)
+_COMPLAINT = 10.0  # s between two lines about that
 _UNLIMITED = 1 << 62
 _RESERVE = 64  # descriptors that users leave to all else
 _OF_ONE_CONNECTION = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
@@ -74,6 +76,16 @@ def highest_for_users(each: int) -> int:
     return (limit - min(_RESERVE, limit // 4)) // each
 
 
+def most_ports() -> int:
+    """How many ports proxies may have together: users need descriptors too."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _UNLIMITED
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _UNLIMITED if limit == resource.RLIM_INFINITY else limit // 2
+
+
 class Listening:
     """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
 
@@ -89,6 +101,7 @@ class Listening:
         self._fd = sock.fileno()
         self._on_connection = on_connection
         self._pause = 0.0
+        self._quiet_until = -math.inf
         self._open = True
         engine.watch(self._fd, READ, self._on_event)
 
@@ -136,9 +149,12 @@ class Listening:
 
     def _back_off(self, error: OSError) -> None:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE
-        log.warning("accept on %s:%d: %s; trying again in %.0f ms", *self.address, error.strerror, self._pause * 1000)
+        now = trio.current_time()
+        if now >= self._quiet_until:  # a crowd at the limit gets one in and the next one not, a hundred times a second
+            self._quiet_until = now + _COMPLAINT
+            log.warning("accept on %s:%d: %s; trying again in %.0f ms", *self.address, error.strerror, self._pause * 1000)
         self._engine.change(self._fd, 0)
-        self._engine.at(trio.current_time() + self._pause, self._go_on)
+        self._engine.at(now + self._pause, self._go_on)
 
     def _go_on(self) -> None:
         if self._open:

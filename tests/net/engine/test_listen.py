@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from frp_py.net.engine.listen import Listening, highest_for_users, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, most_ports, tcp_listener
 from tests.support.net import descriptors, quiet, running_engine, until
 
 
@@ -238,3 +239,24 @@ def test_users_leave_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> N
     for limit, one, two in ((1024, 960, 480), (100, 75, 37), (resource.RLIM_INFINITY, 1 << 62, 1 << 62)):
         monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
         assert (highest_for_users(1), highest_for_users(2)) == (one, two)
+
+
+async def test_a_crowd_at_the_limit_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, mock_clock: MockClock) -> None:
+    """One gets in and the next one doesn't, and each time the pauses begin anew."""
+    async with running_engine() as engine:
+        listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: sock.close())
+        for _ in range(2):
+            for _ in range(50):
+                listening._back_off(OSError(errno.EMFILE, "no descriptors"))
+                listening._pause = 0.0
+            assert caplog.text.count("no descriptors") == 1
+            caplog.clear()
+            mock_clock.jump(10)
+        listening.close()
+
+
+def test_ports_leave_descriptors_for_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1000, 2000))
+    assert most_ports() == 500
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert most_ports() > 65536
