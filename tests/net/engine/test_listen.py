@@ -214,8 +214,10 @@ async def test_descriptors_that_are_not_for_users_stay_free(monkeypatch: pytest.
     async with running_engine() as engine:
         alarms: list[Callable[[], None]] = []
         monkeypatch.setattr(engine, "at", lambda when, callback: alarms.append(callback))
-        with socket.socket() as sock:
-            highest = sock.fileno() + 4
+        next_ones = [socket.socket() for _ in range(5)]  # there may be gaps
+        highest = next_ones[-1].fileno()
+        for sock in next_ones:
+            sock.close()
         got: list[socket.socket] = []
         listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest)
         users = [connect(listening.address)]  # it has a descriptor of its own, as those to come
