@@ -837,22 +837,25 @@ async def test_users_who_come_before_the_answer_are_counted_for_all_proxies(monk
     """Each may have sent a window; a server that never answers is not to fill the memory with them."""
     monkeypatch.setattr(session_module, "_EARLY", 3)
     with logged():
-        async with frps() as server, service() as web:
-            async with running_frpc(server, QUIET, [proxy("a", web.port), proxy("b", web.port)]) as client:
-                session = await server.session()
-                for name in "ab":
-                    assert (await session.control.expect(NewProxy)).proxy_name == name
-                works = [await session.ask() for _ in range(5)]
-                for work, name in zip(works, "abbab", strict=True):
-                    await started(work, name)
-                    await synchronised(session)
-                assert client.session is not None
-                assert client.session.early == 3
-                assert [await work.ending() for work in works[3:]] == ["reset", "reset"]
-                await session.control.send(NewProxyResp("b", ":1"))
-                for _ in range(2):
-                    await (await web.accept()).aclose()
-                assert client.session.early == 1
-                await session.control.send(NewProxyResp("a", error="no"))
-                assert await works[0].ending() == "reset"
-                assert client.session.early == 0
+        async with (
+            frps() as server,
+            service() as web,
+            running_frpc(server, QUIET, [proxy("a", web.port), proxy("b", web.port)]) as client,
+        ):
+            session = await server.session()
+            for name in "ab":
+                assert (await session.control.expect(NewProxy)).proxy_name == name
+            works = [await session.ask() for _ in range(5)]
+            for work, name in zip(works, "abbab", strict=True):
+                await started(work, name)
+                await synchronised(session)
+            assert client.session is not None
+            assert client.session.early == 3
+            assert [await work.ending() for work in works[3:]] == ["reset", "reset"]
+            await session.control.send(NewProxyResp("b", ":1"))
+            for _ in range(2):
+                await (await web.accept()).aclose()
+            assert client.session.early == 1
+            await session.control.send(NewProxyResp("a", error="no"))
+            assert await works[0].ending() == "reset"
+            assert client.session.early == 0

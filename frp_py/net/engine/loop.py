@@ -257,7 +257,7 @@ class Engine:
         linger = 0.0
         events: list[tuple[int, int]] = []
         if self._put_off:
-            events = self._first.poll(0, _EVENTS) + self._put_off
+            events = self._first.poll(0, _SLICE // 2) + self._put_off  # and no more of them: each time some of the others come too
             self._put_off = []
         try:
             while True:

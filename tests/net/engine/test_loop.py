@@ -120,6 +120,32 @@ async def test_links_and_tasks_are_not_kept_waiting_by_slow_handlers(monkeypatch
             b.close()
 
 
+async def test_links_that_are_busy_all_the_time_do_not_keep_users_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(loop, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        pairs = [tcp_pair() for _ in range(80)]
+        calls: list[int] = []
+
+        def slow(n: int) -> None:
+            nonlocal now
+            now += 0.005
+            calls.append(n)
+
+        for n, (a, b) in enumerate(pairs):
+            b.send(b"x")
+            engine.watch(a.fileno(), READ, lambda events, n=n: slow(n))  # type: ignore[misc]
+            if n < 40:
+                engine.prefer(a.fileno())
+        while len(calls) < 500:
+            await trio.lowlevel.checkpoint()
+        assert set(calls) == set(range(80))
+        for a, b in pairs:
+            engine.unwatch(a.fileno())
+            a.close()
+            b.close()
+
+
 async def test_what_was_put_off_is_not_for_the_next_with_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(loop, "perf_counter", lambda: now)
