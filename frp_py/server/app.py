@@ -268,6 +268,7 @@ class Server:
                 receive_visitor(self, message, reception)
             except Refused as error:
                 reception.caller.log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
                 reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
         else:
             reception.reject(f"{type(message).__name__} is no first message")

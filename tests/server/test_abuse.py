@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from frp_py.config.base import Bandwidth
-from frp_py.protocol.messages import CloseProxy, NewProxyResp
+from frp_py.protocol.auth import privilege_key
+from frp_py.protocol.messages import CloseProxy, NewProxyResp, NewVisitorConn, NewVisitorConnResp
 from tests.support.inside import (
     HOST,
     Clock,
@@ -56,6 +57,21 @@ async def test_failed_logins_shut_their_source_out_for_a_while(mux: bool, mock_c
             assert server.penalties.refused == 1
             await clock.forward(16)
             assert (await (await peers.connect()).log_in()).error == ""
+
+
+@BOTH
+async def test_guessed_secret_keys_count_as_failed_logins(mux: bool) -> None:
+    with logged() as lines:
+        async with running_server({"transport.tcpMux": mux, **STRICT}) as server, peers_of(server) as peers:
+            owner = await peers.logged_in()
+            assert (await owner.register("secret", proxy_type="stcp", sk="key")).error == ""
+            server.penalties._trusted.clear()  # as if he were elsewhere
+            for n in range(3):
+                talk = (await peers.connect()).open()
+                await talk.send(NewVisitorConn("", "secret", privilege_key(f"guess {n}", 7), 7))
+                assert (await talk.expect(NewVisitorConnResp)).error
+            await lines.wait_for("is shut out for")
+            assert await is_reset(server.config.bind_port)
 
 
 async def test_an_exempt_source_is_never_shut_out() -> None:
