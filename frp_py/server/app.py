@@ -162,11 +162,16 @@ class Server:
     def listen_for_users(self, sock: socket.socket, on_user: Callable[[socket.socket, Any], None]) -> Listening:
         """Accept users on `sock`: as many as leave enough descriptors for their work connections, and for clients."""
         each = 1 if self.config.transport.tcp_mux else 2
-        return Listening(self.engine, sock, on_user, highest=highest_for_users(each))
+        return Listening(self.engine, sock, on_user, highest=highest_for_users(each), on_full=self.make_room)
 
     def has_room_for_user(self, sock: socket.socket) -> bool:
         """Whether that leaves enough descriptors for what isn't users."""
         return sock.fileno() <= highest_for_users(1 if self.config.transport.tcp_mux else 2)
+
+    def make_room(self) -> None:
+        """There are no descriptors for more users: those who don't need theirs just now give it back."""
+        if self.http is not None:
+            self.http.make_room()
 
     def acquire_port(self, book: PortBook, name: str, port: int, bind: Callable[[int], socket.socket]) -> tuple[int, socket.socket]:
         """As `book.acquire`, as long as users and clients have descriptors too."""

@@ -89,13 +89,21 @@ def most_ports() -> int:
 class Listening:
     """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
 
-    Running out of descriptors or memory costs the connections that wait, never the listener. Descriptors above `highest` are not used.
+    Running out of descriptors or memory costs the connections that wait, never the listener. Descriptors above `highest` are not used;
+    `on_full()` is called when one is met.
     """
 
     def __init__(
-        self, engine: Engine, sock: socket.socket, on_connection: Callable[[socket.socket, Any], None], *, highest: int = _UNLIMITED
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        on_connection: Callable[[socket.socket, Any], None],
+        *,
+        highest: int = _UNLIMITED,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self._highest = highest
+        self._on_full = on_full
         self._engine = engine
         self._sock = sock
         self._fd = sock.fileno()
@@ -138,6 +146,7 @@ class Listening:
             if sock.fileno() > self._highest:  # the system gives the lowest that is free
                 sock.close()
                 self._back_off(OSError(errno.EMFILE, "the descriptors left are not for users"))
+                self._on_full()
                 return
             self._pause = 0.0
             try:

@@ -527,6 +527,15 @@ class UserConnection:
             backend.abort()
         self.end.abort()
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether he asks for nothing and waits for nothing."""
+        return self.state == IN_HEAD and not self._data and not self.end.kept
+
+    def retire(self) -> None:
+        """Others need his place."""
+        self._close()
+
     def expire(self) -> None:
         """The head didn't come in time."""
         self._timed = False

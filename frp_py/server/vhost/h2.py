@@ -287,6 +287,11 @@ class H2Connection:
 
     # ending
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether he asks for nothing and waits for nothing."""
+        return not self.streams and not self.end.kept
+
     def retire(self) -> None:
         """Nothing was asked for in a long time."""
         if self.end.kept:

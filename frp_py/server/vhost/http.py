@@ -29,6 +29,7 @@ _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more i
 _STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
 _HELD = 64 << 20  # bytes that wait for HTTP/2 users, or for their services; an HTTP/1 user has no more than one window
 _UNREAD = 64 << 20  # bytes of requests that are not complete, or whose turn it isn't; who has been there for longest makes room
+_ROOM = 64  # users who rest, and go when descriptors have run out
 _LAST_WORDS = 60  # s in which somebody takes nothing of the last answer
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
@@ -82,6 +83,11 @@ class HttpVhost:
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user comes; nothing of what he says has been read."""
         self.users[UserConnection(self, sock, address)] = None
+
+    def make_room(self) -> None:
+        """Descriptors have run out: of those who ask for nothing, and want nothing either, the oldest go."""
+        for user in [user for user in self.users if user.is_resting][:_ROOM]:
+            user.retire()
 
     def hold_unread(self, user: UserConnection, n: int) -> None:
         """n bytes in all are held for `user` now."""

@@ -219,11 +219,15 @@ async def test_descriptors_that_are_not_for_users_stay_free(monkeypatch: pytest.
         for sock in next_ones:
             sock.close()
         got: list[socket.socket] = []
-        listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest)
+        full: list[int] = []
+        listening = Listening(
+            engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest, on_full=lambda: full.append(1)
+        )
         users = [connect(listening.address)]  # it has a descriptor of its own, as those to come
         await until(lambda: len(got) == 1)
         users += [connect(listening.address) for _ in range(3)]
         await until(lambda: alarms)
+        assert full == [1]
         assert all(sock.fileno() <= highest for sock in got)
         kept = len(got)
         assert kept < 4

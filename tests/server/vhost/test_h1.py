@@ -268,6 +268,36 @@ async def test_who_does_not_read_the_last_answer_is_not_waited_for_long(last: by
         assert len(it.vhost.last_words) == 0
 
 
+@pytest.mark.parametrize("opening", [GET, H2_GET], ids=["h1", "h2"])
+async def test_who_rests_makes_room_when_descriptors_run_out(opening: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no limit for how long one may rest, so a few thousand who do could keep all others out."""
+    monkeypatch.setattr(http, "_ROOM", 2)
+    async with setting() as it:
+        resting = [it.user() for _ in range(3)]
+        for user in resting:
+            user.sendall(opening)
+            await trio.sleep(0.01)
+            it.client.services[-1].send(OK)
+            await trio.sleep(0.01)
+            user.recv(1 << 16)
+        asking, half = it.user(), it.user()
+        asking.sendall(opening)
+        half.sendall(opening[:-3])
+        await trio.sleep(0.01)
+        it.vhost.make_room()
+        await trio.sleep(0.01)
+        assert len(it.vhost.users) == 3
+        assert len(it.vhost.active) == 1
+        for user in resting[:2]:
+            while data := await receive(user):
+                assert opening is H2_GET, data  # GOAWAY
+        it.vhost.make_room()
+        await trio.sleep(0.01)
+        assert len(it.vhost.users) == 2 - (opening is H2_GET)
+        it.vhost.make_room()
+        assert len(it.vhost.active) == 1
+
+
 async def ended(sock: socket.socket) -> bool:
     try:
         return await receive(sock) == b""
