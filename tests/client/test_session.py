@@ -808,6 +808,24 @@ async def test_heartbeats_begin_change_and_end(mock_clock: MockClock) -> None:
 # a server that means harm
 
 
+@BOTH
+async def test_services_that_are_not_declared_are_not_reached(mux: bool) -> None:
+    """Neither is one whose proxy the server has refused: its owner takes it for unreachable."""
+    with logged():
+        async with frps(mux=mux) as server, service() as web, running_frpc(server, QUIET, [proxy("it", web.port)]) as client:
+            session = await server.session()
+            await session.control.expect(NewProxy)
+            await session.control.send(NewProxyResp("it", error="no"))
+            await until(lambda: phase(client) is Phase.START_ERROR)
+            for name in ("it", "other", "", f"{HOST}:{web.port}"):
+                work = await session.ask()
+                await started(work, name, src_addr=HOST, src_port=1, dst_addr=HOST, dst_port=web.port)
+                assert await work.ending() == "reset"
+            with trio.move_on_after(0.1):
+                await web.accept()
+                pytest.fail("it was reached")
+
+
 @pytest.mark.parametrize("wire", ["v2"])
 async def test_what_the_server_says_does_not_fill_the_log(wire: str) -> None:
     """A message has 64 KiB, and a refusal may come for each proxy twice a minute."""
