@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _LOGIN_ANSWER = 10  # s
 _HANDSHAKE = 10  # s
+_LONGEST_RUN_ID = 1024  # characters: it stands in every line of the log
+LONGEST_TEXT = 2000
+"""Characters of what the server says that are kept, and written to the log: a message may have 64 KiB, and come each second."""
 _MUX_HINT = " before it answered the login (is transport.tcpMux the same on both sides?)"
 
 Change = Callable[[bytes | bytearray], bytes | bytearray]
@@ -181,7 +184,9 @@ class Connector:
         if not isinstance(answer, LoginResp):
             raise PeerError(f"the server sent {type(answer).__name__} where LoginResp was due")
         if answer.error:
-            raise FrpError(answer.error)
+            raise FrpError(answer.error[:LONGEST_TEXT])
+        if len(answer.run_id) > _LONGEST_RUN_ID:
+            raise PeerError("the server gives a run id that is too long")
         return LoggedIn(stream, wire, answer, seal, open_, bytes(received[used:]))
 
     def _login(self, run_id: str) -> Login:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from frp_py.client.connect import LONGEST_TEXT
 from frp_py.client.local import Dialer
 from frp_py.client.phase import Phase, Signal
 from frp_py.client.proxies import KINDS
@@ -48,7 +49,7 @@ _NEXT_LOOK = 0.05  # s, when the server has not accepted enough yet
 _START_AGAIN = 10.0  # s between attempts to start a visitor
 _TICK = 3.0  # s between looks at the proxies
 _ASK_AGAIN = 20.0  # s without an answer to NewProxy
-_EARLY = 1000  # users of one proxy who may have come before its answer
+_EARLY = 1000  # users who may have come before the answer to their proxy, in all: each may have sent a window
 _TRY_AGAIN = 30.0  # s after a refusal
 
 
@@ -101,9 +102,12 @@ class Session:
         self._to_open: deque[_Opening] = deque()  # until the server has accepted earlier ones
         self._idle: set[WorkStart] = set()  # work connections without a user, those that are being opened too
         self._quiet_until = 0.0
+        self.early = 0
+        """Users who wait until it is known whether their proxy runs."""
         self._end_reason = ""
         if link is not None:
             link.half_close = self.half_close
+            link.prefer()
 
     def wire_name_of(self, name: str) -> str:
         """The name that the server knows a proxy by."""
@@ -204,8 +208,9 @@ class Session:
             self._proxy_answered(message)
         elif isinstance(message, Pong):
             if message.error:
-                self.log.error("pong message contains error: %s", message.error)
-                self.end(message.error)
+                error = message.error[:LONGEST_TEXT]
+                self.log.error("pong message contains error: %s", error)
+                self.end(error)
             else:
                 self._alive.deadline = trio.current_time() + self.config.transport.heartbeat_timeout
 
@@ -362,7 +367,7 @@ class Session:
         if proxy is None or proxy.phase is not Phase.WAIT_START:
             self.events_log.warning("answer for proxy [%s] ignored: nobody waits for it", name)
         elif answer.error:
-            self._proxy_refused(proxy, answer.error)
+            self._proxy_refused(proxy, answer.error[:LONGEST_TEXT])
         else:
             proxy.remote_address = answer.remote_addr
             if not proxy.is_preparing:
@@ -469,7 +474,8 @@ class Session:
             work.end.close()
             return
         proxy = self.proxies.get(start.proxy_name)
-        if proxy is not None and proxy.phase is Phase.WAIT_START and len(proxy.early) < _EARLY:
+        if proxy is not None and proxy.phase is Phase.WAIT_START and self.early < _EARLY:
+            self.early += 1
             proxy.early.append((work, start))
             return
         if proxy is None or proxy.phase is not Phase.RUNNING:

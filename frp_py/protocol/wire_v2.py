@@ -207,7 +207,7 @@ def accept(client_hello: bytes, server_hello: bytes) -> Agreed:
     """What is agreed by the payloads of the client's own hello and of the server's. Raises PeerError."""
     hello = decode(ServerHello, server_hello)
     if hello.error:
-        raise PeerError(f"the server refuses wire v2: {hello.error}")
+        raise PeerError(f"the server refuses wire v2: {hello.error[:2000]}")
     selected = hello.selected
     if selected.message.codec != "json":
         raise PeerError(f"the server selected the message codec {selected.message.codec[:40]!r}, which was not offered")

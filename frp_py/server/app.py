@@ -14,7 +14,7 @@ import trio
 from frp_py.errors import ConfigError, FrpError, Refused
 from frp_py.log import get_logger
 from frp_py.net.bounded_log import BoundedLog, Budget
-from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, listen_error, most_ports, tcp_listener
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.memory import give_back
 from frp_py.net.engine.stream import EndStream
@@ -162,7 +162,22 @@ class Server:
     def listen_for_users(self, sock: socket.socket, on_user: Callable[[socket.socket, Any], None]) -> Listening:
         """Accept users on `sock`: as many as leave enough descriptors for their work connections, and for clients."""
         each = 1 if self.config.transport.tcp_mux else 2
-        return Listening(self.engine, sock, on_user, highest=highest_for_users(each))
+        return Listening(self.engine, sock, on_user, highest=highest_for_users(each), on_full=self.make_room)
+
+    def has_room_for_user(self, sock: socket.socket) -> bool:
+        """Whether that leaves enough descriptors for what isn't users."""
+        return sock.fileno() <= highest_for_users(1 if self.config.transport.tcp_mux else 2)
+
+    def make_room(self) -> None:
+        """There are no descriptors for more users: those who don't need theirs just now give it back."""
+        if self.http is not None:
+            self.http.make_room()
+
+    def acquire_port(self, book: PortBook, name: str, port: int, bind: Callable[[int], socket.socket]) -> tuple[int, socket.socket]:
+        """As `book.acquire`, as long as users and clients have descriptors too."""
+        if self.tcp_ports.in_use + self.udp_ports.in_use >= most_ports():
+            raise Refused("the server has no descriptors for more ports")
+        return book.acquire(name, port, bind)
 
     @property
     def is_shared(self) -> bool:
@@ -258,6 +273,7 @@ class Server:
                 receive_visitor(self, message, reception)
             except Refused as error:
                 reception.caller.log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
+                reception.caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
                 reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
         else:
             reception.reject(f"{type(message).__name__} is no first message")

@@ -57,6 +57,8 @@ class Control:
         self.log = server.log_of_client(self.ip).with_prefix(run_id)
         self.proxies: dict[str, PublicProxy] = {}
         self.connections = 0
+        self.routes = 0
+        """Keys that its proxies have in tables of routes."""
         self.is_running = False
         self.ended = trio.Event()
         """Everything it had is given back."""
@@ -244,10 +246,23 @@ class Control:
                 text = self.server.error_text(str(error), f"new proxy [{shown}] error")
                 self.send(NewProxyResp(message.proxy_name, error=text))
             else:
-                self.send(NewProxyResp(message.proxy_name, remote))
+                self.send(self._accepted(message.proxy_name, remote))
         elif isinstance(message, CloseProxy):
             self._close_proxy(message.proxy_name)
             self.log.info("close proxy [%s] success", message.proxy_name)
+
+    def _accepted(self, name: str, remote: str) -> NewProxyResp:
+        """The answer, with as much of a long list of addresses as a message can hold: without an answer the client serves nobody."""
+        while True:
+            answer = NewProxyResp(name, remote)
+            try:
+                self.wire.pack(answer)
+            except FrpError:
+                if not remote:
+                    return answer  # `send` says what is wrong with it
+                remote = remote[: len(remote) // 2].rpartition(",")[0]
+            else:
+                return answer
 
     def _register(self, wish: NewProxy) -> str:
         """Open a proxy; returns its remote address. Raises Refused."""
@@ -276,6 +291,7 @@ class Control:
             raise Refused(f"proxy [{wish.proxy_name}] already exists")
         proxy.remote_address = proxy.open()
         self._ports += proxy.ports
+        self.routes += proxy.routes
         self.proxies[wish.proxy_name] = self.server.proxies[wish.proxy_name] = proxy
         proxy.record = self.server.statistics.opened(proxy, self.login.user, self.login.client_id or self.run_id, time())
         self.log.info("new proxy [%s] type [%s] success", wish.proxy_name, kind)
@@ -285,6 +301,7 @@ class Control:
         proxy = self.proxies.pop(name, None)
         if proxy is not None:
             self._ports -= proxy.ports
+            self.routes -= proxy.routes
             del self.server.proxies[name]
             self.server.statistics.closed(proxy.record, time())
             proxy.close()

@@ -64,6 +64,10 @@ class Entrance:
                 https = server.https if server.shares(server.config.vhost_https_port) else None
                 http = server.http if server.shares(server.config.vhost_http_port) else None
                 destination = first_bytes.destination(first, http_shares=http is not None, https_shares=https is not None)
+                if destination is not Destination.LINK and not server.has_room_for_user(sock):
+                    server.strangers_log.warning("user connection from [%s] closed: the descriptors left are not for users", address[0])
+                    server.make_room()
+                    return
                 if destination is Destination.VHOST_HTTP and http is not None:
                     handed_on = True
                     http.on_connection(sock, address)

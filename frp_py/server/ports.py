@@ -62,6 +62,11 @@ class PortBook:
             self._free[place] = last
             self._place[last] = place
 
+    @property
+    def in_use(self) -> int:
+        """How many there are that proxies have."""
+        return len(self._used)
+
     def acquire(self, name: str, port: int, bind: Callable[[int], T]) -> tuple[int, T]:
         """The port for proxy `name` (0: any), and what bind(port) gave. Raises Refused with the text for the client."""
         if port == 0:

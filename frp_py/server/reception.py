@@ -64,6 +64,7 @@ class Caller:
                 self.link.session.owed_limit = OWED_LIMIT
                 self.link.allowance = None
                 self.link.session.max_streams = self.server.config.max_streams_per_client
+                self.link.prefer()
 
     @property
     def log(self) -> Logger:

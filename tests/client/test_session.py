@@ -803,3 +803,77 @@ async def test_heartbeats_begin_change_and_end(mock_clock: MockClock) -> None:
             changed(client, [], **{"transport.heartbeatInterval": 2, "transport.heartbeatTimeout": 4}, **QUIET)
             await clock.forward(6)
             await lines.wait_for("session with the server ended: heartbeat timeout")
+
+
+# a server that means harm
+
+
+@BOTH
+async def test_services_that_are_not_declared_are_not_reached(mux: bool) -> None:
+    """Neither is one whose proxy the server has refused: its owner takes it for unreachable."""
+    with logged():
+        async with frps(mux=mux) as server, service() as web, running_frpc(server, QUIET, [proxy("it", web.port)]) as client:
+            session = await server.session()
+            await session.control.expect(NewProxy)
+            await session.control.send(NewProxyResp("it", error="no"))
+            await until(lambda: phase(client) is Phase.START_ERROR)
+            for name in ("it", "other", "", f"{HOST}:{web.port}"):
+                work = await session.ask()
+                await started(work, name, src_addr=HOST, src_port=1, dst_addr=HOST, dst_port=web.port)
+                assert await work.ending() == "reset"
+            with trio.move_on_after(0.1):
+                await web.accept()
+                pytest.fail("it was reached")
+
+
+@pytest.mark.parametrize("wire", ["v2"])
+async def test_what_the_server_says_does_not_fill_the_log(wire: str) -> None:
+    """A message has 64 KiB, and a refusal may come for each proxy twice a minute."""
+    with logged() as lines:
+        async with frps(wire=wire) as server, running_frpc(server, {**QUIET, "loginFailExit": False}, [proxy("it", 1)]) as client:
+            session = await server.session()
+            await session.control.expect(NewProxy)
+            await session.control.send(NewProxyResp("it", error="x" * 60_000))
+            await lines.wait_for("start error: xxx")
+            await session.control.send(Pong("y" * 60_000))
+            await lines.wait_for("pong message contains error: yyy")
+            await server.session(error="z" * 60_000)
+            await lines.wait_for("connect to server error: zzz")
+            assert max(map(len, lines.texts)) < 2200
+            assert len(client.way.error) <= 2000
+
+
+async def test_a_run_id_that_is_too_long_is_none() -> None:
+    """It stands in each line of the log."""
+    with logged() as lines:
+        async with frps() as server, running_frpc(server, {**QUIET, "loginFailExit": False}):
+            await server.session(run_id="r" * 1025)
+            await lines.wait_for("connect to server error: the server gives a run id that is too long")
+
+
+async def test_users_who_come_before_the_answer_are_counted_for_all_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may have sent a window; a server that never answers is not to fill the memory with them."""
+    monkeypatch.setattr(session_module, "_EARLY", 3)
+    with logged():
+        async with (
+            frps() as server,
+            service() as web,
+            running_frpc(server, QUIET, [proxy("a", web.port), proxy("b", web.port)]) as client,
+        ):
+            session = await server.session()
+            for name in "ab":
+                assert (await session.control.expect(NewProxy)).proxy_name == name
+            works = [await session.ask() for _ in range(5)]
+            for work, name in zip(works, "abbab", strict=True):
+                await started(work, name)
+                await synchronised(session)
+            assert client.session is not None
+            assert client.session.early == 3
+            assert [await work.ending() for work in works[3:]] == ["reset", "reset"]
+            await session.control.send(NewProxyResp("b", ":1"))
+            for _ in range(2):
+                await (await web.accept()).aclose()
+            assert client.session.early == 1
+            await session.control.send(NewProxyResp("a", error="no"))
+            assert await works[0].ending() == "reset"
+            assert client.session.early == 0

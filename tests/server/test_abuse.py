@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from frp_py.config.base import Bandwidth
-from frp_py.protocol.messages import NewProxyResp
+from frp_py.protocol.auth import privilege_key
+from frp_py.protocol.messages import CloseProxy, NewProxyResp, NewVisitorConn, NewVisitorConnResp
 from tests.support.inside import (
     HOST,
     Clock,
@@ -56,6 +57,21 @@ async def test_failed_logins_shut_their_source_out_for_a_while(mux: bool, mock_c
             assert server.penalties.refused == 1
             await clock.forward(16)
             assert (await (await peers.connect()).log_in()).error == ""
+
+
+@BOTH
+async def test_guessed_secret_keys_count_as_failed_logins(mux: bool) -> None:
+    with logged() as lines:
+        async with running_server({"transport.tcpMux": mux, **STRICT}) as server, peers_of(server) as peers:
+            owner = await peers.logged_in()
+            assert (await owner.register("secret", proxy_type="stcp", sk="key")).error == ""
+            server.penalties._trusted.clear()  # as if he were elsewhere
+            for n in range(3):
+                talk = (await peers.connect()).open()
+                await talk.send(NewVisitorConn("", "secret", privilege_key(f"guess {n}", 7), 7))
+                assert (await talk.expect(NewVisitorConnResp)).error
+            await lines.wait_for("is shut out for")
+            assert await is_reset(server.config.bind_port)
 
 
 async def test_an_exempt_source_is_never_shut_out() -> None:
@@ -170,3 +186,35 @@ async def test_the_users_of_all_proxies_of_a_client_share_its_bandwidth() -> Non
             rate = Bandwidth("2MB").bytes_per_second
             assert c.take(rate, now) == pytest.approx(1, abs=0.05)  # its own limit is lower
             assert a.take(rate, now) == pytest.approx(1, abs=0.05)  # what c took is gone
+
+
+async def test_ports_leave_descriptors_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One client that opens ports as long as it may must not leave nothing for the logins and users of the others."""
+    monkeypatch.setattr("frp_py.server.app.most_ports", lambda: 3)
+    with logged():
+        async with running_server() as server, peers_of(server) as peers:
+            one, other = await peers.logged_in(), await peers.logged_in()
+            kinds = ["tcp", "udp", "tcp", "tcp", "udp"]
+            answers = [await one.register(str(n), proxy_type=kind, remote_port=free_port()) for n, kind in enumerate(kinds)]
+            refused = "the server has no descriptors for more ports"
+            assert [answer.error for answer in answers] == ["", "", "", refused, answers[4].error]
+            assert answers[4].error.endswith(f" error: {refused}")
+            await one.control.send(CloseProxy("0"))
+            assert (await one.register("5", remote_port=free_port())).error == ""
+            assert (await other.register("6", proxy_type="stcp")).error == ""
+
+
+async def test_users_of_a_shared_port_leave_descriptors_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frp_py.server.app.highest_for_users", lambda each: 3)
+    port = free_port()
+    with logged() as lines:
+        async with (
+            running_server({"bindPort": port, "vhostHTTPPort": port, "vhostHTTPSPort": port, "proxyBindAddr": HOST}) as server,
+            peers_of(server) as peers,
+        ):
+            for opening in (b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x00\x05" + bytes(20)):
+                user = await connect(port)
+                await user.send_all(opening)
+                assert await ending(user) in REFUSED
+            assert lines.count("the descriptors left are not for users") == 2
+            await peers.logged_in()

@@ -513,6 +513,36 @@ async def test_proxies_are_counted_for_each_client() -> None:
             assert (await other.register("d", proxy_type="stcp")).error == ""
 
 
+@pytest.mark.parametrize("kind", ["http", "https"])
+async def test_names_and_locations_are_counted_for_each_client(kind: str) -> None:
+    domains = tuple(f"{n}.test" for n in range(12))
+    with logged():
+        settings = {"maxProxiesPerClient": 2, "vhostHTTPPort": free_port(), "vhostHTTPSPort": free_port()}
+        async with running_server(settings) as server, peers_of(server) as peers:
+            one, other = await peers.logged_in(), await peers.logged_in()
+            assert (await one.register("a", proxy_type=kind, custom_domains=domains[:11])).error == ""
+            assert (await one.register("b", proxy_type=kind, custom_domains=(*domains[11:], *map(str, range(9))))).error == (
+                "a client may have 20 names and locations"
+            )
+            assert (await one.register("b", proxy_type=kind, custom_domains=domains[11:])).error == ""
+            assert (await other.register("c", proxy_type=kind, custom_domains=tuple(map(str, range(20))))).error == ""
+            await one.control.send(CloseProxy("a"))
+            assert (await one.register("a", proxy_type=kind, custom_domains=domains[:11])).error == ""
+
+
+@pytest.mark.parametrize("wire", ["v1", "v2"])
+async def test_an_answer_that_is_too_long_for_the_wire_is_given_all_the_same(wire: str) -> None:
+    """The remote address has every name with every location: without an answer the client would never serve the users who come."""
+    with logged():
+        async with running_server({"vhostHTTPPort": free_port()}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in(wire=wire)
+            domains = tuple(f"host-{n}.with-a-name-of-some-length.example.com" for n in range(25))
+            answer = await peer.register("a", proxy_type="http", custom_domains=domains, locations=tuple(f"/{n}" for n in range(40)))
+            assert answer.error == ""
+            assert answer.remote_addr.startswith(f"{domains[0]}:")
+            assert server.proxies["a"].routes == 1000
+
+
 @pytest.mark.parametrize("detailed", [True, False])
 async def test_names_have_a_limit(detailed: bool) -> None:
     with logged():

@@ -74,6 +74,7 @@ class LocalSide:
         self.session.on_change()
         if self.early and self.phase is not Phase.WAIT_START:
             early, self.early = self.early, []
+            self.session.early -= len(early)
             for work, start in early:
                 if not work.is_lost:
                     self.session.start_work(work, start)

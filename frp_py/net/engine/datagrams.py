@@ -401,7 +401,7 @@ class LocalSockets:
         self._header = header
         self._log = log
         self._stream: PacketStream | None = None
-        self._due: dict[int, list[LocalSocket]] = {}  # what to look at when
+        self._due: dict[int, dict[LocalSocket, None]] = {}  # what to look at when
         self._attached_at = 0
         self._quiet_until = 0
         self._frames: list[bytes] = []
@@ -477,8 +477,12 @@ class LocalSockets:
                 self._log.warning("connect to local service error: %s", error.strerror)
             return None
         local = self.sockets[tail] = LocalSocket(self, sock, tail, self._header(user))
-        self._due.setdefault(self.now + _IDLE, []).append(local)
+        self._look_at(local, self.now + _IDLE)
         return local
+
+    def _look_at(self, local: LocalSocket, due: int) -> None:
+        local.due = due
+        self._due.setdefault(due, {})[local] = None
 
     def _connected(self) -> socket.socket:
         try:
@@ -502,10 +506,15 @@ class LocalSockets:
             tail = next(iter(sockets))
             local = sockets.pop(tail)
             if local.used_at < self.now - 1:
-                local.close()
+                self._give_up(local)
                 return
             sockets[tail] = local
-        sockets.pop(next(iter(sockets))).close()
+        self._give_up(sockets.pop(next(iter(sockets))))
+
+    def _give_up(self, local: LocalSocket) -> None:
+        """Keep nothing of it: there may be thousands of new users a second."""
+        del self._due[local.due][local]
+        local.close()
 
     # from the service
 
@@ -528,13 +537,12 @@ class LocalSockets:
     def _tick(self) -> None:
         self.now = now = self.now + 1
         for local in self._due.pop(now, ()):
-            if self.sockets.get(local.tail) is local:
-                due = local.used_at + _IDLE
-                if due <= now:
-                    del self.sockets[local.tail]
-                    local.close()
-                else:
-                    self._due.setdefault(due, []).append(local)
+            due = local.used_at + _IDLE
+            if due <= now:
+                del self.sockets[local.tail]
+                local.close()
+            else:
+                self._look_at(local, due)
         if self._stream is not None and (now - self._attached_at) % _PING == 0 and not self._stream.is_full:
             self._stream.send(PING[self._wire])
 
@@ -542,12 +550,14 @@ class LocalSockets:
 class LocalSocket:
     """The socket of one user towards the local service."""
 
-    __slots__ = ("_fd", "_owner", "_recv", "_sock", "first", "send", "sendmsg", "tail", "used_at")
+    __slots__ = ("_fd", "_owner", "_recv", "_sock", "due", "first", "send", "sendmsg", "tail", "used_at")
 
     def __init__(self, owner: LocalSockets, sock: socket.socket, tail: bytes, first: bytes) -> None:
         self.tail = tail
         self.first = first
         self.used_at = owner.now
+        self.due = 0
+        """When to see whether it is still used."""
         self.send = sock.send
         self.sendmsg = sock.sendmsg
         self._owner = owner

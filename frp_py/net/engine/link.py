@@ -288,6 +288,11 @@ class MuxLink:
             return 0.0
         return int.from_bytes(info[_TCP_INFO_RTT:], sys.byteorder) / 1e6
 
+    def prefer(self) -> None:
+        """Whoever is on the other side is known: floods of users don't keep him waiting."""
+        if self._open:
+            self.engine.prefer(self._fd)
+
     @property
     def is_open(self) -> bool:
         """Whether streams can still be used."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ log = get_logger()
 
 _BATCH = 32  # connections accepted before others get their turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # s, when descriptors or memory have run out (behaviour.md 2.2)
+_COMPLAINT = 10.0  # s between two lines about that
 _UNLIMITED = 1 << 62
 _RESERVE = 64  # descriptors that users leave to all else
 _OF_ONE_CONNECTION = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH}
@@ -74,22 +76,41 @@ def highest_for_users(each: int) -> int:
     return (limit - min(_RESERVE, limit // 4)) // each
 
 
+def most_ports() -> int:
+    """How many ports proxies may have together: users need descriptors too."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _UNLIMITED
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _UNLIMITED if limit == resource.RLIM_INFINITY else limit // 2
+
+
 class Listening:
     """Calls `on_connection(socket, address)` for each connection, until closed. The sockets are non-blocking.
 
-    Running out of descriptors or memory costs the connections that wait, never the listener. Descriptors above `highest` are not used.
+    Running out of descriptors or memory costs the connections that wait, never the listener. Descriptors above `highest` are not used;
+    `on_full()` is called when one is met.
     """
 
     def __init__(
-        self, engine: Engine, sock: socket.socket, on_connection: Callable[[socket.socket, Any], None], *, highest: int = _UNLIMITED
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        on_connection: Callable[[socket.socket, Any], None],
+        *,
+        highest: int = _UNLIMITED,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self._highest = highest
+        self._on_full = on_full
         self._engine = engine
         self._sock = sock
         self._fd = sock.fileno()
         self._kind = int(sock.family), int(sock.type), sock.proto
         self._on_connection = on_connection
         self._pause = 0.0
+        self._quiet_until = -math.inf
         self._open = True
         engine.watch(self._fd, READ, self._on_event)
 
@@ -126,6 +147,7 @@ class Listening:
             if sock.fileno() > self._highest:  # the system gives the lowest that is free
                 sock.close()
                 self._back_off(OSError(errno.EMFILE, "the descriptors left are not for users"))
+                self._on_full()
                 return
             self._pause = 0.0
             try:
@@ -142,9 +164,12 @@ class Listening:
 
     def _back_off(self, error: OSError) -> None:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE
-        log.warning("accept on %s:%d: %s; trying again in %.0f ms", *self.address, error.strerror, self._pause * 1000)
+        now = trio.current_time()
+        if now >= self._quiet_until:  # a crowd at the limit gets one in and the next one not, a hundred times a second
+            self._quiet_until = now + _COMPLAINT
+            log.warning("accept on %s:%d: %s; trying again in %.0f ms", *self.address, error.strerror, self._pause * 1000)
         self._engine.change(self._fd, 0)
-        self._engine.at(trio.current_time() + self._pause, self._go_on)
+        self._engine.at(now + self._pause, self._go_on)
 
     def _go_on(self) -> None:
         if self._open:

@@ -33,6 +33,8 @@ SCRATCH_SIZE = 256 * 1024
 _EVENTS = 256  # a batch
 _LINGER = 0.003  # s to wait for the next batch before trio gets its turn; with 1 ms the timer costs 10 us a round trip and hop
 _TURN = 0.004  # s after which trio gets its turn whatever is going on
+_SLICE = 16  # events of a batch between looks at the clock
+_LONG = 0.02  # s after which even a batch is broken off: handlers that users keep busy for milliseconds are not to hold up the clients
 
 
 class Closable(Protocol):
@@ -114,7 +116,11 @@ class Engine:
         """In a batch: what is queued now is dealt with at its end."""
         self.tasks_wait = False
         """Set by who made a trio task runnable, so that it gets its turn after this batch."""
+        self.long_work = trio.Lock()
+        """Held by tasks for work that others can make long: one of them does a piece of it each time trio has gone round."""
         self._epoll: select.epoll | _NoEpoll = select.epoll()
+        self._first: select.epoll | _NoEpoll = select.epoll()  # what is looked at first when a batch was broken off
+        self._put_off: list[tuple[int, int]] = []  # events of that batch
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._rung = False
         self._stopped = False
@@ -138,6 +144,10 @@ class Engine:
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
 
+    def prefer(self, fd: int) -> None:
+        """From now until it is closed, what comes on the watched `fd` doesn't wait when the others have more to do than there is time."""
+        self._first.register(fd, READ)
+
     def change(self, fd: int, events: int) -> None:
         """Wait for other events on the watched `fd`."""
         self._epoll.modify(fd, events)
@@ -146,6 +156,8 @@ class Engine:
         """Forget `fd`, which is still open."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            if self._put_off:
+                self._put_off = [event for event in self._put_off if event[0] != fd]
 
     def bury(self, sock: Closable, fd: int) -> None:
         """Close a socket when the batch is over, so that its number doesn't come back while this batch still has events for it."""
@@ -228,47 +240,61 @@ class Engine:
                     self._turn()
         finally:
             self._guard(partial(self.lingering.sweep, math.inf))
+            self._put_off = []
             self.finish_batch()
             self._stopped = self._rung = True
             self._epoll.close()
-            self._epoll = _NoEpoll()
+            self._first.close()
+            self._epoll = self._first = _NoEpoll()
             os.close(self._bell)
 
     def _turn(self) -> None:
         """Batches until nothing happens for a moment, or trio has to have its turn."""
-        until = perf_counter() + _TURN
+        began = perf_counter()
+        until, at_last = began + _TURN, began + _LONG
         self.busy = True
         poll, get = self._epoll.poll, self._handlers.get
         linger = 0.0
+        events: list[tuple[int, int]] = []
+        if self._put_off:
+            events = self._first.poll(0, _SLICE // 2) + self._put_off  # and no more of them: each time some of the others come too
+            self._put_off = []
         try:
             while True:
-                events = poll(linger, _EVENTS)
+                events = events or poll(linger, _EVENTS)
                 if not events and not self._soon:
                     break
-                for fd, event in events:
-                    handler = get(fd)
-                    if handler is not None:
-                        try:
-                            handler(event)
-                        except Exception:
-                            log.exception("bug in the handler of descriptor %d", fd)
-                            self.unwatch(fd)
+                for start in range(0, len(events), _SLICE):
+                    for fd, event in events[start : start + _SLICE]:
+                        handler = get(fd)
+                        if handler is not None:
+                            try:
+                                handler(event)
+                            except Exception:
+                                log.exception("bug in the handler of descriptor %d", fd)
+                                self.unwatch(fd)
+                    if start + _SLICE < len(events) and perf_counter() > at_last:
+                        self._put_off = events[start + _SLICE :]
+                        break
+                events = []
                 if self._flushes or self._soon or self._graves:
-                    self.finish_batch()
+                    self.finish_batch(at_last)
                 if self.tasks_wait or perf_counter() > until:
                     break
                 linger = 0.0 if self._soon else _LINGER
         finally:
             self.tasks_wait = False
             self.busy = False
-            if self._soon:
+            if self._soon or self._put_off:
                 self._ring()
 
-    def finish_batch(self) -> None:
-        """Do what was put off until now: callbacks, flushes, closing."""
+    def finish_batch(self, at_last: float = math.inf) -> None:
+        """Do what was put off until now: callbacks, but none is begun later than `at_last`, flushes, closing."""
         if self._soon:
             for _ in range(len(self._soon)):
                 self._guard(self._soon.popleft())
+                if perf_counter() > at_last:
+                    break
         while self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
@@ -276,7 +302,7 @@ class Engine:
                     flush()
                 except Exception:
                     log.exception("bug in %r", flush)
-        if self._graves:
+        if self._graves and not self._put_off:
             graves, self._graves = self._graves, []
             for sock in graves:
                 try:

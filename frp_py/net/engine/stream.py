@@ -102,7 +102,8 @@ class EndStream(HalfCloseableStream):
     _LIMIT = 64 * 1024
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = self._engine = engine
+        """What drives it."""
         self._end: End | None = None
         self._data = bytearray()
         self._has_ended = False

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 _READ = 64 * 1024  # at a time, so that what it becomes stays near
+_PIECE = 16 * 1024  # bytes undone at a time: compressed ones may become 22 times as many
+_AHEAD = 256 * 1024  # bytes that the sink keeps, above which nothing more is undone
 
 
 class Transform(Protocol):
@@ -40,11 +42,14 @@ class TransformedEnd:
 
     __slots__ = (
         "_broken",
+        "_has_ended",
         "_inner",
         "_inward",
         "_kept",
+        "_late",
         "_outward",
         "_owed",
+        "_undoing",
         "_unsent",
         "owner",
         "received_total",
@@ -62,7 +67,10 @@ class TransformedEnd:
         self._inward = inward
         self._kept = 0  # bytes of what was received that the sink keeps
         self._owed = 0  # bytes of `inner` that they came from
+        self._late = b""  # received, and not undone yet
+        self._has_ended = False
         self._unsent = 0  # bytes taken that `inner` keeps, as what they became
+        self._undoing = False
         self._broken = False
         self.sink = sink
         self.owner = owner
@@ -109,9 +117,16 @@ class TransformedEnd:
     def consumed(self, n: int) -> None:
         """The sink is rid of n bytes it had kept."""
         self._kept = max(0, self._kept - n)
+        if self._late and not self._undoing:
+            self._undo_late()
+        if self._late:
+            return
         if not self._kept:
             owed, self._owed = self._owed, 0
             self._inner.consumed(owed)
+        if self._has_ended:
+            self._has_ended = False
+            self.owner.ended(self)
 
     def finish(self) -> None:
         """Send what is kept, then the end."""
@@ -129,20 +144,23 @@ class TransformedEnd:
 
     def arrived(self, data: memoryview) -> int:
         """Undo, and pass on; returns how much of `data` isn't through yet."""
-        plain: bytes | bytearray | memoryview = data
-        try:
-            for transform in self._inward:
-                plain = transform.update(plain)
-        except PeerError as error:
-            self._break(error)
-            return 0
-        self.received_total += len(plain)
-        n, size = len(data), len(plain)
+        n = len(data)
         # counted before, because a sink may say `consumed` before its `feed` returns
-        self._kept += size
         self._owed += n
-        kept = self.sink.feed(memoryview(plain)) if plain else 0
-        self._kept -= size - kept
+        if self._late:
+            self._late += data
+            return n
+        self._undoing = True  # of one piece after the other: a sink may say `consumed` in the midst of one
+        try:
+            for start in range(0, n, _PIECE):
+                if self._kept > _AHEAD:
+                    self._late = bytes(data[start:])
+                    break
+                self._undo(data[start : start + _PIECE])
+        finally:
+            self._undoing = False
+        if self._broken:
+            return 0
         if self._kept or not self._owed:
             return n
         owed, self._owed = self._owed, 0
@@ -150,9 +168,36 @@ class TransformedEnd:
             self._inner.consumed(owed - n)
         return 0
 
+    def _undo_late(self) -> None:
+        self._undoing = True
+        try:
+            while self._late and self._kept <= _AHEAD:
+                piece, self._late = memoryview(self._late)[:_PIECE], self._late[_PIECE:]
+                self._undo(piece)
+        finally:
+            self._undoing = False
+
+    def _undo(self, data: memoryview) -> None:
+        if self._broken:
+            return
+        plain: bytes | bytearray | memoryview = data
+        try:
+            for transform in self._inward:
+                plain = transform.update(plain)
+        except PeerError as error:
+            self._break(error)
+            return
+        size = len(plain)
+        if size:
+            self.received_total += size
+            self._kept += size
+            kept = self.sink.feed(memoryview(plain))
+            self._kept -= size - kept
+
     def _break(self, error: PeerError) -> None:
         if not self._broken:
             self._broken = True
+            self._late = b""
             log.warning("what the other side sent can't be read: %s", error)
             self._inner.abort()
             self.owner.broke(self, str(error))
@@ -163,13 +208,17 @@ class TransformedEnd:
         return self._kept
 
     def ended(self, end: End) -> None:
-        """The other side has finished."""
-        self.owner.ended(self)
+        """The other side has finished; the owner hears of it behind the last byte."""
+        if self._late:
+            self._has_ended = True
+        else:
+            self.owner.ended(self)
 
     def broke(self, end: End, reason: str) -> None:
         """It is lost."""
         if not self._broken:
             self._broken = True
+            self._late = b""
             self.owner.broke(self, reason)
 
     def drained(self, end: End, n: int) -> None:

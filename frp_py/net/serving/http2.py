@@ -7,6 +7,7 @@ back is sent away.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 log = get_logger()
 
 _STREAM_WINDOW, _CONNECTION_WINDOW = 512 * 1024, 1024 * 1024
+_PIECE = 2048  # bytes of frames between looks at the clock
+_TURN = 0.002  # s
 _FREE_RESETS = 200  # requests that a user may take back beyond those that he let be answered
 
 
@@ -99,26 +102,35 @@ class _Connection:
                 raise PeerError(str(error)) from None
             if not data:
                 return False
-            if not self._lengths.allow(data):
-                self.h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
-                raise PeerError("HTTP/2: frame too large")
-            if (now := trio.current_time()) >= self._idle_since + 1:
-                self._idle, self._idle_since = 0, now
-            for event in self.h2.receive_data(data):
-                self._idle += _asks_for_nothing(event)
-                self._on_event(event, nursery)
-            if self._idle > IDLE_FRAMES:
-                self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                raise PeerError("HTTP/2: sends too much that asks for nothing")
-            if self._reset > _FREE_RESETS + self._answered:
-                self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-                raise PeerError("HTTP/2: takes back too many requests")
+            at = 0
+            while at < len(data):
+                async with self._stream.engine.long_work:
+                    until = perf_counter() + _TURN
+                    while at < len(data) and perf_counter() < until:
+                        self._deal_with(data[at : at + _PIECE], nursery)
+                        at += _PIECE
             await self.flush()
             return True
         if self._exchanges:
             return True
         self.h2.close_connection()
         return False
+
+    def _deal_with(self, data: bytes, nursery: trio.Nursery) -> None:
+        if not self._lengths.allow(data):
+            self.h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise PeerError("HTTP/2: frame too large")
+        if (now := trio.current_time()) >= self._idle_since + 1:
+            self._idle, self._idle_since = 0, now
+        for event in self.h2.receive_data(data):
+            self._idle += _asks_for_nothing(event)
+            self._on_event(event, nursery)
+        if self._idle > IDLE_FRAMES:
+            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            raise PeerError("HTTP/2: sends too much that asks for nothing")
+        if self._reset > _FREE_RESETS + self._answered:
+            self.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            raise PeerError("HTTP/2: takes back too many requests")
 
     def _on_event(self, event: object, nursery: trio.Nursery) -> None:
         if isinstance(event, RequestReceived):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from frp_py.server.control import Control
 
 
+ROUTES_FOR_A_PROXY = 10
+"""Names and locations that a client may have in all, for each proxy that it may have."""
+
 _LINES, _LINES_RATE = 2000, 20.0  # of the log about the users of one proxy: at once, and a second later on
 
 
@@ -53,6 +56,8 @@ class PublicProxy:
         self.limit = _limit(wish, control.limit)
         """What all its users share, when it is the server that limits."""
         self.connections = 0
+        self.routes = 0
+        """How many keys it has in tables of routes."""
         self.record = Record(self.name, self.kind)
         """Its statistics; those of before are found when it is registered."""
 
@@ -60,6 +65,13 @@ class PublicProxy:
     def port(self) -> int:
         """The port of its own that it listens on; 0: none."""
         return 0
+
+    def reserve_routes(self, n: int) -> None:
+        """It is to have n keys in a table of routes. Raises Refused when its client would have too many."""
+        most = ROUTES_FOR_A_PROXY * self.control.server.config.max_proxies_per_client
+        if 0 < most < self.control.routes + n:
+            raise Refused(f"a client may have {most} names and locations")
+        self.routes = n
 
     def open(self) -> str:
         """Take what it needs and let users in; returns the remote address for the client. Raises Refused."""

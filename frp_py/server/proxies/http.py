@@ -30,6 +30,7 @@ class HttpPublic(PublicProxy):
             raise Refused("type [http] not supported when vhost http port is not set")
         names = domains(wish, server.config.sub_domain_host)
         taken = [(name, location) for name in names for location in wish.locations or ("",)]
+        self.reserve_routes(len(taken))
         try:
             for name, location in taken:
                 self._sites.append(self._take(vhost, name, location))

@@ -33,7 +33,9 @@ class NamedProxy(PublicProxy):
 
     def names(self) -> list[str]:
         """Its domains. Raises Refused."""
-        return domains(self.wish, self.control.server.config.sub_domain_host)
+        names = domains(self.wish, self.control.server.config.sub_domain_host)
+        self.reserve_routes(len(names))
+        return names
 
     def take(self, domain: str, user: str, params: Hashable, *, location: str = "", turn: int = 0, once: bool = False) -> None:
         """Let the users of `domain` in, with others of the group if there is one. Raises Refused.

@@ -29,7 +29,7 @@ class TcpGroup(Group):
         super().__init__(first, wish.remote_port, close=self._give_back)
         self._server = server
         host = server.config.proxy_bind_addr
-        self.port, sock = server.tcp_ports.acquire(first.name, wish.remote_port, lambda port: tcp_listener(host, port))
+        self.port, sock = server.acquire_port(server.tcp_ports, first.name, wish.remote_port, lambda port: tcp_listener(host, port))
         self._listening = server.listen_for_users(sock, self._on_user)
 
     def _on_user(self, sock: socket.socket, address: Any) -> None:
@@ -68,7 +68,9 @@ class TcpPublic(PublicProxy):
             self._port = self._group.port
         else:
             host = server.config.proxy_bind_addr
-            self._port, sock = server.tcp_ports.acquire(self.name, self.wish.remote_port, lambda port: tcp_listener(host, port))
+            self._port, sock = server.acquire_port(
+                server.tcp_ports, self.name, self.wish.remote_port, lambda port: tcp_listener(host, port)
+            )
             self._listening = server.listen_for_users(sock, self.on_user)
         self.log.info("tcp proxy listen port [%d]", self._port)
         return f":{self._port}"

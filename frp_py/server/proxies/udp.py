@@ -42,7 +42,7 @@ class UdpPublic(PublicProxy):
         server = control.server
         host, wanted = server.config.proxy_bind_addr, self.wish.remote_port
         try:
-            self._port, sock = server.udp_ports.acquire(self.name, wanted, lambda port: udp_socket(host, port))
+            self._port, sock = server.acquire_port(server.udp_ports, self.name, wanted, lambda port: udp_socket(host, port))
         except Refused as error:
             raise Refused(f"acquire port {wanted} error: {error}") from None
         self._users = UserPort(

@@ -8,14 +8,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.net.engine.ends import Drop, SocketEnd
-from frp_py.net.engine.relay import Lingering
+from frp_py.net.engine.ends import SocketEnd
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import LAST, Chunks, chunk
 from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, HeadTooLarge
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.proxies.base import UserRelay
 from frp_py.server.vhost.messages import RequestFields, RequestLine, Response, request_lines, requests_1_0, requests_1_1
+from frp_py.server.vhost.parting import Parting
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End
@@ -27,6 +27,7 @@ _NO_LINE = RequestLine(b"GET / HTTP/1.1")  # as long as there is none that can b
 _READ = 64 * 1024  # bytes at a time
 _JOINED = 16 * 1024  # up to this size head and body leave in one send
 _BEHIND = 64 * 1024  # bytes that the user may leave unread before his next request is looked at
+_AT_ONCE = 16  # requests of one user that are dealt with before others get their turn
 
 IN_HEAD, WAITING, IN_BODY, IN_CHUNKS, OVER = range(5)
 """What is read: a head; nothing, what comes is held; a body with a length; a chunked one; nothing any more."""
@@ -48,6 +49,7 @@ class UserConnection:
         "_running",
         "_sent_then",
         "_started",
+        "_takes_turns",
         "_timed",
         "_unread",
         "_wrap",
@@ -74,6 +76,7 @@ class UserConnection:
         self._sent_then = 0
         self._fresh = True  # nothing was asked yet
         self._running = False
+        self._takes_turns = False  # there are requests that wait for his next turn
         self._request: RequestFields | None = None
         self._line = _NO_LINE
         self._head = b""  # as it goes to the service
@@ -111,7 +114,7 @@ class UserConnection:
             return n
         data = self._data
         held = len(data)
-        if held > MAX_HEAD:
+        if held > MAX_HEAD or self._takes_turns:
             return BLOCKED
         n = recv_into(scratch[:_READ])
         if n:
@@ -119,10 +122,13 @@ class UserConnection:
                 data += scratch[:n]
                 if state == IN_HEAD and may_end(data, held):
                     self._run()
+                else:
+                    self.vhost.hold_unread(self, len(data))
             elif state == IN_HEAD:
                 self._run(bytes(scratch[:n]))
             else:
                 data += scratch[:n]
+                self.vhost.hold_unread(self, n)
         return n
 
     def feed(self, data: memoryview) -> int:
@@ -176,16 +182,33 @@ class UserConnection:
         if data is None:
             data = bytes(self._data)
             self._data = bytearray()
+            self.vhost.hold_unread(self, 0)
         self._running = True
+        left = _AT_ONCE
         try:
             while data and self.state == IN_HEAD and self.end.kept < _BEHIND:
+                if not left:
+                    self._takes_turns = True
+                    self.vhost.engine.soon(self._next_turn)
+                    break
+                left -= 1
                 data = self._take_request(data)
             if data:
                 self._data += data
+            if self._data and self.state != OVER:
+                self.vhost.hold_unread(self, len(self._data))
         except BadHead as error:
             self._refuse(error)
         finally:
             self._running = False
+
+    def _next_turn(self) -> None:
+        """Others had theirs. Until now nothing was received, so the user's end has not been heard of either."""
+        self._takes_turns = False
+        if self.state == IN_HEAD:
+            self._run()
+            if self.state == IN_HEAD and not self._takes_turns:
+                self.end.start()
 
     def _take_request(self, data: bytes) -> bytes:
         """One request; returns what is behind its head."""
@@ -316,6 +339,7 @@ class UserConnection:
             self._left = request.length
         if self._data:
             data, self._data = self._data, bytearray()
+            self.vhost.hold_unread(self, 0)
             self._take_body(memoryview(data))
         elif request.expects:
             self.vhost.expectations.add(self._expect_no_more)
@@ -492,14 +516,12 @@ class UserConnection:
         if not end.kept and (self._has_ended or nothing_comes):
             end.close()
         else:
-            # Closed while the user still sends, the connection would be reset, and the answer lost with it.
-            end.sink = Drop(self.vhost.engine)
-            end.start()
-            end.finish()
+            Parting(self.vhost, end, has_ended=self._has_ended)
 
     def _leave(self) -> None:
         self.state = OVER
         self.vhost.users.pop(self, None)
+        self.vhost.hold_unread(self, 0)
         if self._has_ended:
             self.vhost.finished.discard(self.fade)
         if self._timed:
@@ -516,6 +538,15 @@ class UserConnection:
             backend.abort()
         self.end.abort()
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether he asks for nothing and waits for nothing."""
+        return self.state == IN_HEAD and not self._data and not self.end.kept
+
+    def retire(self) -> None:
+        """Others need his place."""
+        self._close()
+
     def expire(self) -> None:
         """The head didn't come in time."""
         self._timed = False
@@ -530,8 +561,6 @@ class UserConnection:
             self._close()
         elif self.state in (IN_BODY, IN_CHUNKS):
             self.abort()
-        elif self.state == OVER and not self.end.kept:
-            self.end.close()
         else:
             self._sent_then = self.end.sent_total
             self.vhost.finished.add(self.fade)
@@ -557,17 +586,13 @@ class UserConnection:
         gone = not self.end.kept
         if self.backend is not None:
             self.backend.consumed(n, all_gone=gone)
-        elif gone and self.state == IN_HEAD and self._data and not self._running:
+        elif gone and self.state == IN_HEAD and self._data and not self._running and not self._takes_turns:
             self._run()
             if self._has_ended and self.state == IN_HEAD and not (self._data and self.end.kept):
                 self._close()
 
     def flushed(self, end: End) -> None:
-        """The user has all, and knows that it is over."""
-        if self._has_ended:
-            self.end.close()
-        else:
-            Lingering(self.vhost.engine, self.end)
+        """Not called: who is told that it is over has another owner."""
 
 
 def may_end(data: bytearray, held: int) -> bool:

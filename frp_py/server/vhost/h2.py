@@ -5,6 +5,7 @@ Imported when the first such user comes.
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
@@ -21,13 +22,12 @@ from h2.events import (
 from h2.exceptions import H2Error, ProtocolError
 
 from frp_py.log import get_logger
-from frp_py.net.engine.ends import Drop
-from frp_py.net.engine.relay import Lingering
 from frp_py.net.http.frames import Lengths
 from frp_py.net.http.h2_core import IDLE, IDLE_FRAMES, READ, server_core
 from frp_py.net.http.heads import Field
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.vhost.h2_stream import H2Stream
+from frp_py.server.vhost.parting import Parting
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, SocketEnd
@@ -38,6 +38,8 @@ log = get_logger()
 _BEHIND = 128 * 1024  # bytes waiting for the socket, above which neither responses are passed on nor requests read
 _AHEAD = 1 << 20  # bytes held for a user to whom nothing can be sent, above which nothing more is fetched for him
 _WINDOW, _SHARED_WINDOW = 256 * 1024, 1 << 20  # of requests' bodies
+_PIECE = 2048  # bytes between looks at the clock
+_TURN = 0.002  # s that one user may take before others get their turn
 _RESETS = 200  # streams that a user may open and give up within a second
 
 
@@ -52,6 +54,7 @@ class H2Connection:
         "_idle",
         "_lengths",
         "_resets",
+        "_rest",
         "_resting",
         "_sent_then",
         "_waiting",
@@ -76,7 +79,8 @@ class H2Connection:
         self._lengths = Lengths()
         self._resets = self._idle = self._counted_tick = 0
         self.held = 0
-        """Bytes of responses for which there is no room; the vhost counts them."""
+        """Bytes of responses for which there is no room, and of requests that no service has taken; the vhost counts them."""
+        self._rest = b""  # of what was received, to be dealt with at his next turn
         self._waiting: dict[H2Stream, None] = {}  # whose requests have to wait until something can be sent
         self._resting = vhost.slow_heads  # where it is kept while nothing is asked for
         vhost.slow_heads.add(self.retire)
@@ -86,9 +90,7 @@ class H2Connection:
 
     def start(self, data: bytes) -> None:
         """Begin, with what has come so far."""
-        for at in range(0, len(data), READ):
-            if not self._ending:
-                self._receive(data[at : at + READ])
+        self._receive(data)
 
     # as the sink of its end
 
@@ -99,7 +101,7 @@ class H2Connection:
 
     def pull(self, recv_into: PullFrom) -> int:
         """Receive, and deal with it."""
-        if self.end.kept > _BEHIND:
+        if self.end.kept > _BEHIND or self._rest:
             return BLOCKED
         scratch = self.vhost.engine.scratch
         n = recv_into(scratch[:READ])
@@ -112,6 +114,25 @@ class H2Connection:
         raise NotImplementedError
 
     def _receive(self, data: bytes) -> None:
+        """Of the smallest frames 16 KiB take 50 ms: the others have their turn in between."""
+        until = perf_counter() + _TURN
+        for at in range(0, len(data), _PIECE):
+            if perf_counter() > until:
+                self._rest = data[at:]
+                self.vhost.engine.soon(self._next_turn)
+                return
+            self._deal_with_piece(data[at : at + _PIECE])
+            if self._ending:
+                return
+
+    def _next_turn(self) -> None:
+        data, self._rest = self._rest, b""
+        if not self._ending:
+            self._receive(data)
+            if not self._rest and not self._ending:
+                self.end.start()
+
+    def _deal_with_piece(self, data: bytes) -> None:
         if not self._lengths.allow(data):
             self._core.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
             self._finish()
@@ -215,7 +236,7 @@ class H2Connection:
         """A stream is over."""
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self.vhost.hold(self, -stream.backlog)
+            self.vhost.hold(self, -stream.held)
             if self._waiting:
                 self._waiting.pop(stream, None)
                 self.vhost.engine.soon(self._resume)
@@ -266,6 +287,11 @@ class H2Connection:
 
     # ending
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether he asks for nothing and waits for nothing."""
+        return not self.streams and not self.end.kept
+
     def retire(self) -> None:
         """Nothing was asked for in a long time."""
         if self.end.kept:
@@ -283,10 +309,7 @@ class H2Connection:
         if not self._ending:
             self.flush()
             self._leave()
-            end = self.end
-            end.sink = Drop(self.vhost.engine)
-            end.start()
-            end.finish()
+            Parting(self.vhost, self.end, has_ended=self._has_ended)
 
     def _leave(self) -> None:
         self._ending = True
@@ -309,14 +332,10 @@ class H2Connection:
     def ended(self, end: End) -> None:
         """The user sends nothing more; complete requests are answered."""
         self._has_ended = True
-        if self._ending:
-            if not self.end.kept:
-                self.end.close()
-            return
         for stream in [stream for stream in self.streams.values() if not stream.ended]:
             del self.streams[stream.id]
             self._waiting.pop(stream, None)
-            self.vhost.hold(self, -stream.backlog)
+            self.vhost.hold(self, -stream.held)
             stream.cancel()
         self._resting.discard(self.retire)
         if self.streams:
@@ -348,8 +367,4 @@ class H2Connection:
                 self.end.start()
 
     def flushed(self, end: End) -> None:
-        """The user has all."""
-        if self._has_ended:
-            self.end.close()
-        else:
-            Lingering(self.vhost.engine, self.end)
+        """Not called: who is told that it is over has another owner."""

@@ -105,6 +105,7 @@ class H2Stream:
     def body_came(self, data: bytes, cost: int) -> None:
         """A piece of the request's body, `cost` bytes of window."""
         self._unacknowledged += cost
+        self._connection.vhost.hold(self._connection, cost)
         self._held += data
         self._send_body()
 
@@ -138,6 +139,8 @@ class H2Stream:
 
     def _acknowledge(self) -> None:
         n, self._unacknowledged = self._unacknowledged, 0
+        if self.id in self._connection.streams:
+            self._connection.vhost.hold(self._connection, -n)
         self._connection.acknowledge(self.id, n)
 
     # as a requester
@@ -161,6 +164,11 @@ class H2Stream:
     def backlog(self) -> int:
         """Bytes that there is no room for."""
         return len(self._out)
+
+    @property
+    def held(self) -> int:
+        """Bytes of both directions that wait here, or on the way to the service."""
+        return len(self._out) + self._unacknowledged
 
     def connected(self, backend: Backend) -> None:
         """Send the request."""

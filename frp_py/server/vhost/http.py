@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.vhost.h2 import H2Connection
+    from frp_py.server.vhost.parting import Parting
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
 _FINISHED = 60  # s beyond the service's, that somebody who sends nothing more is kept while nothing is sent to him either
 _STALL = 300  # s in which nothing comes of a request's body, or in which an HTTP/2 user asks for nothing
-_HELD = 64 << 20  # bytes of responses for HTTP/2 users that they don't take; an HTTP/1 user has no more than one window
+_HELD = 64 << 20  # bytes that wait for HTTP/2 users, or for their services; an HTTP/1 user has no more than one window
+_UNREAD = 64 << 20  # bytes of requests that are not complete, or whose turn it isn't; who has been there for longest makes room
+_ROOM = 64  # users who rest, and go when descriptors have run out
+_LAST_WORDS = 60  # s in which somebody takes nothing of the last answer
 _CONTINUE = 1  # s that a service may leave `Expect: 100-continue` unanswered
 
 
@@ -45,13 +49,19 @@ class HttpVhost:
         self.clock = pages.Clock()
         self.h2_users: dict[H2Connection, None] = {}
         self.held = 0
-        """Bytes of responses that HTTP/2 users have not taken."""
+        """Bytes of responses that HTTP/2 users have not taken, and of their requests that services have not."""
+        self.unread: dict[UserConnection, int] = {}
+        """Bytes of requests that are held for users of HTTP/1; who has held some for longest comes first."""
+        self._unread = 0
         self._log = StrangersLog()
         self._refusals = refusals_log()
         self.slow_heads = engine.timeouts(_HEAD)
         self.expectations = engine.timeouts(_CONTINUE)
         self.resting = engine.timeouts(_STALL)
         """HTTP/2 users who have asked for nothing since they got what they asked for."""
+        self.partings: dict[Parting, None] = {}
+        """Users who are served no longer, and have not taken all of their answers yet."""
+        self.last_words = engine.timeouts(_LAST_WORDS)
         self.sites: dict[Site, None] = {}
         self.finished = engine.timeouts(0)
         """Users who send nothing more; most of them have gone, which shows only when something is sent to them."""
@@ -67,12 +77,28 @@ class HttpVhost:
     def close(self) -> None:
         """The server stops."""
         self.engine.not_each_second(self._each_second)
-        for user in list(self.users):
+        for user in [*self.users, *self.partings]:
             user.abort()
 
     def on_connection(self, sock: socket.socket, address: Any) -> None:
         """A user comes; nothing of what he says has been read."""
         self.users[UserConnection(self, sock, address)] = None
+
+    def make_room(self) -> None:
+        """Descriptors have run out: of those who ask for nothing, and want nothing either, the oldest go."""
+        for user in [user for user in self.users if user.is_resting][:_ROOM]:
+            user.retire()
+
+    def hold_unread(self, user: UserConnection, n: int) -> None:
+        """n bytes in all are held for `user` now."""
+        unread = self.unread
+        if n:
+            self._unread += n - unread.get(user, 0)
+            unread[user] = n
+            while self._unread > _UNREAD:
+                next(iter(unread)).abort()
+        elif user in unread:
+            self._unread -= unread.pop(user)
 
     def hold(self, user: H2Connection, n: int) -> None:
         """n bytes more, or less, are held for `user`."""

@@ -12,6 +12,9 @@ from frp_py.errors import Refused
 
 T = TypeVar("T")
 
+MOST_LOCATIONS = 1000
+"""Of one domain and user: a request is compared with each of them."""
+
 _LONGEST_HOST = 255  # a longer name is nobody's, and would only cost time
 _HOSTS = 512  # whose domains are kept ready
 _NOBODY = ("",)
@@ -31,36 +34,64 @@ def candidates(host: str) -> Iterator[str]:
     yield "*"
 
 
+class _Locations(Generic[T]):
+    """Those of one domain and user. They are put in order when somebody asks, not each time one is added."""
+
+    __slots__ = ("_ordered", "targets")
+
+    def __init__(self) -> None:
+        self.targets: dict[str, T] = {}
+        self._ordered: list[tuple[str, T]] | None = None
+
+    def changed(self) -> None:
+        """There is one more, or less."""
+        self._ordered = None
+
+    @property
+    def ordered(self) -> list[tuple[str, T]]:
+        """The longest first."""
+        ordered = self._ordered
+        if ordered is None:
+            self._ordered = ordered = sorted(self.targets.items(), key=lambda item: -len(item[0]))
+        return ordered
+
+
 class Routes(Generic[T]):
     """The table. Finding takes a few dict look-ups, and one comparison for each location of the domain that fits."""
 
     def __init__(self) -> None:
-        self._domains: dict[str, dict[str, dict[str, T]]] = {}  # domain -> user -> location, the longest first
-        self._fitting: dict[str, list[dict[str, dict[str, T]]]] = {}  # host -> what the domains have that may stand for it, best first
+        self._domains: dict[str, dict[str, _Locations[T]]] = {}  # domain -> user -> locations
+        self._fitting: dict[str, list[dict[str, _Locations[T]]]] = {}  # host -> what the domains have that may stand for it, best first
 
     def __len__(self) -> int:
-        return sum(len(locations) for users in self._domains.values() for locations in users.values())
+        return sum(len(locations.targets) for users in self._domains.values() for locations in users.values())
 
     def add(self, domain: str, location: str, user: str, target: T) -> None:
         """Lead there. Raises Refused when the key leads somewhere already."""
-        users = self._domains.get(domain.lower(), {})
-        locations = users.get(user, {})
-        if location in locations:
+        locations = self._domains.get(domain.lower(), {}).get(user)
+        if locations is None:
+            locations = self._domains.setdefault(domain.lower(), {})[user] = _Locations()
+        elif location in locations.targets:
             raise Refused("router config conflict")
+        elif len(locations.targets) >= MOST_LOCATIONS:
+            raise Refused(f"the domain has {MOST_LOCATIONS} locations already")
+        locations.targets[location] = target
+        locations.changed()
         self._fitting.clear()
-        self._domains[domain.lower()] = users
-        users[user] = dict(sorted({**locations, location: target}.items(), key=lambda item: -len(item[0])))
 
     def remove(self, domain: str, location: str, user: str) -> None:
         """Lead nowhere any more; a key that isn't there is fine."""
         users = self._domains.get(domain.lower(), {})
-        locations = users.get(user, {})
+        locations = users.get(user)
+        if locations is None:
+            return
+        locations.targets.pop(location, None)
+        locations.changed()
         self._fitting.clear()
-        locations.pop(location, None)
-        if not locations:
-            users.pop(user, None)
+        if not locations.targets:
+            del users[user]
         if not users:
-            self._domains.pop(domain.lower(), None)
+            del self._domains[domain.lower()]
 
     def find(self, host: str, path: str = "", user: str = "") -> T | None:
         """Where `host` (lower-cased, without port), `path` and HTTP `user` lead."""
@@ -69,13 +100,14 @@ class Routes(Generic[T]):
             fitting = self._fit(host)
         for users in fitting:
             for name in (user, "") if user else _NOBODY:
-                if locations := users.get(name):
-                    for location, target in locations.items():
+                locations = users.get(name)
+                if locations is not None:
+                    for location, target in locations.ordered:
                         if path.startswith(location):
                             return target
         return None
 
-    def _fit(self, host: str) -> list[dict[str, dict[str, T]]]:
+    def _fit(self, host: str) -> list[dict[str, _Locations[T]]]:
         domains = self._domains
         fitting = [domains[domain] for domain in candidates(host) if domain in domains]
         if len(host) <= _LONGEST_HOST:

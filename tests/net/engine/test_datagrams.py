@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -511,6 +512,19 @@ def test_a_socket_is_closed_after_thirty_idle_seconds(local: Local) -> None:
     assert local.sockets._due == {}
     data, _ = local.say(1, b"again")
     assert data == b"<1>again"
+
+
+def test_nothing_is_kept_of_users_who_made_room(engine: Engine) -> None:
+    """A flood from ever new addresses has thousands of them a second."""
+    local = Local(engine, most=10)
+    for n in range(1, 500):
+        local.say(n, b"x")
+        engine.finish_batch()
+    gc.collect()
+    assert sum(isinstance(each, datagrams.LocalSocket) for each in gc.get_objects()) <= 11
+    local.tick(31)
+    assert local.sockets._due == {}
+    local.close()
 
 
 def test_the_silent_make_room(engine: Engine) -> None:

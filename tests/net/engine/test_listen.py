@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from frp_py.net.engine.listen import Listening, highest_for_users, tcp_listener
+from frp_py.net.engine.listen import Listening, highest_for_users, most_ports, tcp_listener
 from tests.support.net import descriptors, quiet, running_engine, until
 
 
@@ -215,14 +216,20 @@ async def test_descriptors_that_are_not_for_users_stay_free(monkeypatch: pytest.
     async with running_engine() as engine:
         alarms: list[Callable[[], None]] = []
         monkeypatch.setattr(engine, "at", lambda when, callback: alarms.append(callback))
-        with socket.socket() as sock:
-            highest = sock.fileno() + 4
+        next_ones = [socket.socket() for _ in range(5)]  # there may be gaps
+        highest = next_ones[-1].fileno()
+        for sock in next_ones:
+            sock.close()
         got: list[socket.socket] = []
-        listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest)
+        full: list[int] = []
+        listening = Listening(
+            engine, tcp_listener("127.0.0.1", 0), lambda sock, address: got.append(sock), highest=highest, on_full=lambda: full.append(1)
+        )
         users = [connect(listening.address)]  # it has a descriptor of its own, as those to come
         await until(lambda: len(got) == 1)
         users += [connect(listening.address) for _ in range(3)]
         await until(lambda: alarms)
+        assert full == [1]
         assert all(sock.fileno() <= highest for sock in got)
         kept = len(got)
         assert kept < 4
@@ -240,3 +247,24 @@ def test_users_leave_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> N
     for limit, one, two in ((1024, 960, 480), (100, 75, 37), (resource.RLIM_INFINITY, 1 << 62, 1 << 62)):
         monkeypatch.setattr(resource, "getrlimit", lambda which, limit=limit: (limit, limit))
         assert (highest_for_users(1), highest_for_users(2)) == (one, two)
+
+
+async def test_a_crowd_at_the_limit_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, mock_clock: MockClock) -> None:
+    """One gets in and the next one doesn't, and each time the pauses begin anew."""
+    async with running_engine() as engine:
+        listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: sock.close())
+        for _ in range(2):
+            for _ in range(50):
+                listening._back_off(OSError(errno.EMFILE, "no descriptors"))
+                listening._pause = 0.0
+            assert caplog.text.count("no descriptors") == 1
+            caplog.clear()
+            mock_clock.jump(10)
+        listening.close()
+
+
+def test_ports_leave_descriptors_for_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1000, 2000))
+    assert most_ports() == 500
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert most_ports() > 65536

@@ -11,6 +11,7 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
+from frp_py.net.engine import loop
 from frp_py.net.engine.ends import Drop, SocketEnd
 from frp_py.net.engine.listen import Listening, tcp_listener
 from frp_py.net.engine.loop import READ, WRITE, Engine, Timeouts
@@ -69,6 +70,121 @@ async def test_soon_is_next_time_and_a_chain_of_it_does_not_starve_trio() -> Non
         for _ in range(20):
             await trio.lowlevel.checkpoint()
         assert count > 0
+
+
+async def test_links_and_tasks_are_not_kept_waiting_by_slow_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred users who keep a handler busy for some milliseconds each must not add up to a link that is taken for dead."""
+    now = 0.0
+    monkeypatch.setattr(loop, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        pairs = [tcp_pair() for _ in range(101)]
+        calls: list[int] = []
+        soon: list[int] = []
+
+        def slow(events: int) -> None:
+            nonlocal now
+            now += 0.005
+            calls.append(events)
+            engine.soon(lambda: put_off())
+
+        def put_off() -> None:
+            nonlocal now
+            now += 0.005
+            soon.append(1)
+
+        answered: list[int] = []
+
+        def link(events: int) -> None:
+            pairs[-1][0].recv(10)
+            answered.append(len(calls))
+
+        for a, b in pairs:
+            b.send(b"x")
+            if a is pairs[-1][0]:
+                engine.watch(a.fileno(), READ, link)
+                engine.prefer(a.fileno())
+            else:
+                engine.watch(a.fileno(), READ, slow)
+        most = seen = 0
+        while len(calls) + len(soon) < 400:
+            await trio.lowlevel.checkpoint()
+            most = max(most, len(calls) + len(soon) - seen)
+            seen = len(calls) + len(soon)
+        assert answered[0] <= 16
+        assert most <= 40
+        while len(calls) < 500:  # nobody is forgotten: all have had a turn
+            await trio.lowlevel.checkpoint()
+        for a, b in pairs:
+            engine.unwatch(a.fileno())
+            a.close()
+            b.close()
+
+
+async def test_links_that_are_busy_all_the_time_do_not_keep_users_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(loop, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        pairs = [tcp_pair() for _ in range(80)]
+        calls: list[int] = []
+
+        def slow(n: int) -> None:
+            nonlocal now
+            now += 0.005
+            calls.append(n)
+
+        for n, (a, b) in enumerate(pairs):
+            b.send(b"x")
+            engine.watch(a.fileno(), READ, lambda events, n=n: slow(n))  # type: ignore[misc]
+            if n < 40:
+                engine.prefer(a.fileno())
+        while len(calls) < 500:
+            await trio.lowlevel.checkpoint()
+        assert set(calls) == set(range(80))
+        for a, b in pairs:
+            engine.unwatch(a.fileno())
+            a.close()
+            b.close()
+
+
+async def test_what_was_put_off_is_not_for_the_next_with_that_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(loop, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        pairs = [tcp_pair() for _ in range(40)]
+        calls: list[int] = []
+        wrong: list[int] = []
+
+        def slow(n: int) -> None:
+            nonlocal now
+            now += 0.005
+            calls.append(n)
+            pairs[n][0].recv(10)
+
+        for n, (a, b) in enumerate(pairs):
+            b.send(b"x")
+            engine.watch(a.fileno(), READ, lambda events, n=n: slow(n))  # type: ignore[misc]
+        while not calls:
+            await trio.lowlevel.checkpoint()
+        assert len(calls) < 40
+        waiting, buried = (pairs[n][0] for n in sorted(set(range(40)) - set(calls))[-2:])
+        for old, forget in ((waiting, engine.unwatch), (buried, lambda fd: engine.bury(buried, fd))):
+            fd = old.fileno()
+            forget(fd)
+            if old is waiting:
+                old.close()
+            a, b = tcp_pair()
+            pairs.append((a, b))
+            engine.watch(a.fileno(), READ, wrong.append)
+            assert (fd in (a.fileno(), b.fileno())) is (old is waiting)
+        while len(calls) < 38:
+            await trio.lowlevel.checkpoint()
+        await quiet(engine)
+        assert wrong == []
+        assert buried.fileno() < 0
+        for a, b in pairs:
+            engine.unwatch(a.fileno())
+            a.close()
+            b.close()
 
 
 async def test_flushes_that_cause_flushes_are_done_in_the_same_batch() -> None:

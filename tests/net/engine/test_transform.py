@@ -11,6 +11,7 @@ from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.stream import Holder
 from frp_py.net.engine.transform import TransformedEnd, wrapped
 from frp_py.protocol.cipher import derive_key
+from frp_py.protocol.snappy import Compressor, Decompressor
 from tests.net.engine.test_pace import FakeEnd
 
 
@@ -86,3 +87,71 @@ async def test_both_programs_sides_undo_each_other(compress: bool, key: bytes | 
         works[1].end.sink.feed(memoryview(wire[at : at + n]))
         at += n
     assert works[1].data == sent
+
+
+class Reader:
+    """A sink that takes everything and passes nothing on before it is told to; and the owner."""
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+        self.kept = 0
+        self.most = 0
+        self.has_ended = False
+
+    def feed(self, data: memoryview) -> int:
+        self.taken += data
+        self.kept += len(data)
+        self.most = max(self.most, self.kept)
+        return len(data)
+
+    def ended(self, end: TransformedEnd) -> None:
+        self.has_ended = True
+
+
+@pytest.mark.parametrize("step", [1, 3])
+async def test_compressed_bytes_do_not_become_twenty_times_as_many_in_memory(step: int) -> None:
+    """A slow reader is to hold one window, not what a window of zeros becomes."""
+    compressor = Compressor()
+    plain = b"".join(bytes((n,)) * 60_000 for n in range(80))
+    wire = b"".join(compressor.update(plain[at : at + 60_000]) for at in range(0, len(plain), 60_000))
+    assert len(wire) < len(plain) // 15
+    inner, reader = FakeEnd(), Reader()
+    end = TransformedEnd(Engine(), inner, (), (Decompressor(),), reader, reader)  # type: ignore[arg-type]
+    credit = 0
+    for at in range(0, len(wire), 50_000):
+        piece = memoryview(wire)[at : at + 50_000]
+        credit += len(piece) - inner.sink.feed(piece)  # type: ignore[attr-defined]
+    inner.owner.ended(inner)  # type: ignore[attr-defined]
+    assert reader.most < 700_000
+    assert credit < 50_000
+    while reader.kept:
+        assert not reader.has_ended or len(reader.taken) == len(plain)
+        n = max(1, reader.kept // step)
+        reader.kept -= n
+        end.consumed(n)
+    assert reader.has_ended
+    assert reader.taken == plain
+    assert reader.most < 700_000
+    assert credit + inner.credited == len(wire)
+
+
+async def test_a_sink_that_goes_on_in_the_midst_of_it_gets_the_bytes_in_order() -> None:
+    compressor = Compressor()
+    plain = b"".join(bytes((n,)) * 60_000 for n in range(40))
+    wire = b"".join(compressor.update(plain[at : at + 60_000]) for at in range(0, len(plain), 60_000))
+    inner = FakeEnd()
+
+    class Eager(Reader):
+        def feed(self, data: memoryview) -> int:
+            if self.kept > 300_000:
+                n, self.kept = self.kept, 0
+                end.consumed(n)
+            return super().feed(data)
+
+    reader = Eager()
+    end = TransformedEnd(Engine(), inner, (), (Decompressor(),), reader, reader)  # type: ignore[arg-type]
+    inner.sink.feed(memoryview(wire))  # type: ignore[attr-defined]
+    while reader.kept:
+        n, reader.kept = reader.kept, 0
+        end.consumed(n)
+    assert reader.taken == plain

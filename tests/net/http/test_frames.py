@@ -29,3 +29,13 @@ def test_a_frame_is_judged_by_its_header(lengths: list[int], too_long: bool, cut
 
 def test_what_looks_like_a_header_in_a_frame_is_none() -> None:
     assert Lengths().allow(PREFACE + header(9) + b"\xff" * 9 + header(0))
+
+
+def test_a_head_has_a_length_however_many_frames_it_is_made_of() -> None:
+    def piece(kind: int, length: int) -> bytes:
+        return length.to_bytes(3, "big") + bytes((kind, 0, 0, 0, 0, 1)) + bytes(length)
+
+    seen = Lengths()
+    for n in range(2):
+        assert seen.allow(PREFACE * (n == 0) + piece(1, 16384) + 3 * piece(9, 16384))
+    assert not seen.allow(piece(9, 1))

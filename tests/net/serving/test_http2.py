@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 import trio
@@ -20,11 +21,14 @@ from h2.events import (
 )
 from trio.testing import MockClock
 
+from frp_py.net.engine.ends import SocketEnd
+from frp_py.net.engine.stream import EndStream
+from frp_py.net.serving import http2
 from frp_py.net.serving.exchange import Exchange
 from frp_py.net.serving.http2 import serve
 from tests.net.serving.helpers import Served, serving
 from tests.net.serving.test_http1 import say_back
-from tests.support.net import noise
+from tests.support.net import noise, running_engine, tcp_pair
 
 HEAD = [(":method", "GET"), (":scheme", "https"), (":authority", "h"), (":path", "/")]
 POST = [(":method", "POST"), *HEAD[1:]]
@@ -332,3 +336,36 @@ async def test_an_idle_user_is_sent_away_and_a_waiting_one_is_not(autojump_clock
         done.set()
         assert await user.answer(stream_id) == (200, b"")
         await it.over.wait()
+
+
+async def test_many_who_flood_hold_up_the_others_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten users at once, and after a piece of what one of them has sent everybody else has a turn."""
+    now = 0.0
+    rounds = 0
+    pieces: list[int] = []
+    deal = http2._Connection._deal_with
+
+    def deal_with(self: Any, data: bytes, nursery: trio.Nursery) -> None:
+        nonlocal now
+        now += 0.002
+        pieces.append(rounds)
+        deal(self, data, nursery)
+
+    monkeypatch.setattr(http2, "perf_counter", lambda: now)
+    monkeypatch.setattr(http2._Connection, "_deal_with", deal_with)
+    async with running_engine() as engine, trio.open_nursery() as nursery:
+        users = []
+        for _ in range(10):
+            ours, theirs = tcp_pair()
+            theirs.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            theirs.send(bytes.fromhex("000004 08 00 00000000 00000001") * 900)
+            users.append(theirs)
+            stream = EndStream(engine)
+            nursery.start_soon(serve, stream.attach(SocketEnd(engine, ours, stream, stream)), say_back)
+        while len(pieces) < 50:
+            rounds += 1
+            await trio.lowlevel.checkpoint()
+        assert max(pieces.count(n) for n in set(pieces)) <= 2
+        nursery.cancel_scope.cancel()
+    for user in users:
+        user.close()

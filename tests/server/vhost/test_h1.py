@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from frp_py.server.vhost import http
 from frp_py.server.vhost.h1 import ip_of, may_end
 from tests.server.vhost.helpers import GET, H2_GET, OK, receive, requested, setting
 
@@ -175,3 +177,129 @@ def test_when_a_head_is_worth_another_look() -> None:
     assert may_end(bytearray(b"a\nb"), 1)
     assert not may_end(bytearray(b"a\r\n"), 2)
     assert may_end(bytearray(1 << 17), 0)
+
+
+async def test_many_requests_at_once_leave_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with setting() as it:
+        asked: list[str] = []
+        find = it.vhost.routes.find
+
+        def seen(host: str, path: str, user: str) -> Any:
+            asked.append(host)
+            return find(host, path, user)
+
+        monkeypatch.setattr(it.vhost.routes, "find", seen)
+        greedy, modest = it.user(), it.user()
+        greedy.send(500 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n")
+        greedy.shutdown(socket.SHUT_WR)
+        modest.send(GET)
+        answer = b""
+        while data := await receive(greedy):
+            answer += data
+        assert answer.count(b"HTTP/1.1 404") == 500
+        assert asked.index("a.test") <= 16
+        assert len(it.vhost.users) == 1
+
+
+async def test_requests_behind_a_turn_are_answered_in_order() -> None:
+    """Some go to the service, some don't, and the last one is in two pieces."""
+    async with setting() as it:
+        user = it.user()
+        user.send(17 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n" + GET + 20 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n" + GET[:10])
+        await trio.sleep(0.05)
+        it.client.services[0].send(OK)
+        await trio.sleep(0.05)
+        user.send(GET[10:])
+        await trio.sleep(0.05)
+        it.client.services[0].send(OK)
+        await trio.sleep(0.05)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", await receive(user))
+        assert statuses == [*17 * [b"404"], b"200", *20 * [b"404"], b"200"]
+
+
+async def test_what_users_of_http_1_have_sent_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a head, or what comes behind a request that isn't answered yet: who has kept it there for longest makes room."""
+    monkeypatch.setattr(http, "_UNREAD", 200_000)
+    async with setting() as it:
+        it.client.gives = False
+        waiting, other = it.user(), it.user()
+        waiting.send(GET + bytes(40_000))
+        other.send(GET[:-2] + b"X: " + 40_000 * b"a")
+        await trio.sleep(0.05)
+        halves = []
+        for n in range(10):
+            halves.append(it.user())
+            halves[n].send(GET[:-2] + b"X: " + 20_000 * b"a")
+            await trio.sleep(0.01)
+        assert sum(it.vhost.unread.values()) <= 200_000
+        assert len(it.vhost.users) == len(it.vhost.unread) == 9
+        assert await ended(waiting)
+        assert await ended(other)
+        assert it.client.waiters == []
+        for half in halves[1:]:
+            half.send(b"\r\n\r\n")
+        await trio.sleep(0.05)
+        assert len(it.client.waiters) == 9
+        assert not it.vhost.unread
+        assert it.vhost._unread == 0
+
+
+@pytest.mark.parametrize(
+    "last", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: nobody\r\nConnection: close\r\n\r\n"], ids=["refused", "closed"]
+)
+async def test_who_does_not_read_the_last_answer_is_not_waited_for_long(last: bytes, autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = it.user()
+        watched = len(it.engine._handlers)
+        asked = 2000 * b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n" + last
+        assert user.send(asked) == len(asked)
+        await trio.sleep(0.05)
+        while it.vhost.users:
+            user.recv(1000)
+            await trio.sleep(0.05)
+        assert len(it.vhost.partings) == 1
+        for _ in range(3):
+            await trio.sleep(50)
+            assert user.recv(1000)
+        assert len(it.engine._handlers) == watched  # slow, but he reads
+        await trio.sleep(125)
+        assert len(it.engine._handlers) == watched - 1
+        assert not it.vhost.partings
+        assert len(it.vhost.last_words) == 0
+
+
+@pytest.mark.parametrize("opening", [GET, H2_GET], ids=["h1", "h2"])
+async def test_who_rests_makes_room_when_descriptors_run_out(opening: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no limit for how long one may rest, so a few thousand who do could keep all others out."""
+    monkeypatch.setattr(http, "_ROOM", 2)
+    async with setting() as it:
+        resting = [it.user() for _ in range(3)]
+        for user in resting:
+            user.sendall(opening)
+            await trio.sleep(0.01)
+            it.client.services[-1].send(OK)
+            await trio.sleep(0.01)
+            user.recv(1 << 16)
+        asking, half = it.user(), it.user()
+        asking.sendall(opening)
+        half.sendall(opening[:-3])
+        await trio.sleep(0.01)
+        it.vhost.make_room()
+        await trio.sleep(0.01)
+        assert len(it.vhost.users) == 3
+        assert len(it.vhost.active) == 1
+        for user in resting[:2]:
+            while data := await receive(user):
+                assert opening is H2_GET, data  # GOAWAY
+        it.vhost.make_room()
+        await trio.sleep(0.01)
+        assert len(it.vhost.users) == 2 - (opening is H2_GET)
+        it.vhost.make_room()
+        assert len(it.vhost.active) == 1
+
+
+async def ended(sock: socket.socket) -> bool:
+    try:
+        return await receive(sock) == b""
+    except ConnectionResetError:
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -19,7 +20,7 @@ from trio.testing import MockClock
 
 from frp_py.server.vhost import h2, http
 from frp_py.server.vhost.h2_stream import H2Stream
-from tests.server.vhost.helpers import OK, Setting, setting
+from tests.server.vhost.helpers import OK, Setting, receive, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -286,6 +287,40 @@ async def test_who_holds_most_is_sent_away_when_too_much_is_held(autojump_clock:
             greedy.sock.send(b"x")
 
 
+async def test_requests_that_no_service_takes_are_held_too(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_HELD", 300_000)
+    async with setting() as it:
+        it.client.gives = False
+        modest, greedy = Asking(it.user()), Asking(it.user())
+        for user, streams in ((modest, 1), (greedy, 4)):
+            for n in range(streams):
+                headers = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a.test")]
+                user.core.send_headers(2 * n + 1, headers)
+                for _ in range(4):
+                    user.core.send_data(2 * n + 1, bytes(15_000))
+                user.say()
+                await trio.sleep(0.01)
+                user.hear()
+        assert it.vhost.held == 300_000
+        balance(it)
+        user = modest
+        user.core.send_data(1, bytes(5_000))
+        user.say()
+        await trio.sleep(0.01)
+        assert (it.vhost.held, len(it.vhost.h2_users)) == (65_000, 1)
+        it.client.gives = True
+        [waiter] = it.client.waiters
+        it.client.waiters.clear()
+        it.client.want(waiter)
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+        [service] = it.client.services
+        service.send(OK)
+        await trio.sleep(0.01)
+        assert it.vhost.held == 0
+        balance(it)
+
+
 async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock) -> None:
     async with setting() as it:
         broken, torn, half = (Asking(it.user(), window=0) for _ in range(3))
@@ -309,7 +344,7 @@ async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock
 
 def balance(it: Setting) -> None:
     """What is counted is what there is."""
-    held = {user: sum(stream.backlog for stream in user.streams.values()) for user in it.vhost.h2_users}
+    held = {user: sum(stream.held for stream in user.streams.values()) for user in it.vhost.h2_users}
     assert {user: user.held for user in it.vhost.h2_users} == held
     assert it.vhost.held == sum(held.values())
 
@@ -356,3 +391,33 @@ async def test_whatever_happens_what_is_held_is_known(steps: list[tuple[str, int
             balance(it)
         it.vhost.close()
         assert it.vhost.held == 0
+
+
+async def test_a_flood_of_frames_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the smallest frames 16 KiB take 50 ms, and who opens windows may do so all day."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.001  # a piece
+        return now
+
+    monkeypatch.setattr(h2, "perf_counter", clock)
+    async with setting() as it:
+        asked: list[str] = []
+        find = it.vhost.routes.find
+
+        def seen(host: str, path: str, user: str) -> Any:
+            asked.append(host)
+            return find(host, path, user)
+
+        monkeypatch.setattr(it.vhost.routes, "find", seen)
+        greedy, modest = it.user(), it.user()
+        flood = 1100 * frame(WINDOW, bytes((0, 0, 0, 1)))
+        greedy.send(PREFACE + frame(SETTINGS) + flood + frame(HEADERS, GET, stream=1, flags=5))
+        greedy.shutdown(socket.SHUT_WR)
+        modest.send(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+        while await receive(greedy):
+            pass
+        assert asked == ["b", "a"]
+        assert len(it.vhost.users) == 1

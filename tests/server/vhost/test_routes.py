@@ -106,3 +106,37 @@ def test_as_the_specification_words_it(keys: list[tuple[str, str, str]], host: s
             fitting = [key for key in keys if key[0] == domain and key[2] == name and path.startswith(key[1])]
             expected = expected or max(fitting, key=lambda key: len(key[1]), default=None)
     assert routes.find(host, path, user) == expected
+
+
+def test_locations_of_a_domain_have_a_limit() -> None:
+    """A request is compared with all of them."""
+    routes: Routes[int] = Routes()
+    for n in range(1000):
+        routes.add("a.test", f"/{n}", "", n)
+    with pytest.raises(Refused, match="1000 locations already"):
+        routes.add("A.test", "/more", "", 0)
+    routes.add("a.test", "/more", "alice", 1)
+    routes.remove("a.test", "/7", "")
+    assert routes.find("a.test", "/77") == 77
+    routes.add("a.test", "/7", "", 7)
+    assert routes.find("a.test", "/7x") == 7
+    assert len(routes) == 1001
+
+
+def test_adding_one_does_not_look_at_the_others() -> None:
+    """Twenty thousand took seconds each time a client added a thousand, and all others waited."""
+
+    class Counted(str):
+        looks = 0
+        __slots__ = ()
+
+        def __len__(self) -> int:
+            Counted.looks += 1
+            return super().__len__()
+
+    routes: Routes[int] = Routes()
+    for n in range(500):
+        routes.add("a.test", Counted(f"/{n}"), "", n)
+    assert Counted.looks == 0
+    assert routes.find("a.test", "/499/x") == 499
+    assert Counted.looks == 500
