@@ -7,6 +7,9 @@ into that buffer, behind the room for the frame's header, and received payload i
 Windows tune themselves. A stream starts with the 256 KiB that the protocol gives it; each time its reader has emptied
 half a window without falling behind, and quickly enough for the window to be what limits it, the window doubles, up to
 frp's 6 MiB. So a reader that stands still holds 256 KiB, not 6 MiB, and the sum of all that was added is bounded by a `Budget`.
+
+What is put into the buffer waits there until all that is in it has gone. Where that takes long, the driver lowers `Session.most_queued`; and a
+stream that has put nothing in yet finds a little room behind the others, so that a key stroke doesn't wait for its turn among uploads.
 """
 
 from __future__ import annotations
@@ -34,9 +37,12 @@ MAX_WINDOW = 6291456
 FRP_FIRST_INCREMENT = MAX_WINDOW - INITIAL_WINDOW
 BACKLOG = 256  # streams that may wait for their ACK
 
-BUFFER_SIZE = 256 * 1024
+BUFFER_SIZE = 288 * 1024
 _SLACK = 8 * 1024  # at the end of the buffer, for control frames only
-_DATA_END = BUFFER_SIZE - _SLACK
+_RESERVE = 32 * 1024  # before it, for streams that have put nothing into it yet
+_LITTLE = 4096  # bytes that each of them may put there
+LEAST_QUEUED, MOST_QUEUED = 16 * 1024, BUFFER_SIZE - _SLACK - _RESERVE
+"""Bounds of `Session.most_queued`."""
 _FLUSH_AT = 64 * 1024  # with this much waiting, ask the driver to send before more is added
 
 OWED_LIMIT = 1 << 20
@@ -98,7 +104,20 @@ class Stream:
     says so with `consumed`: only then may the peer send more.
     """
 
-    __slots__ = ("_credited_at", "_owed", "_waits", "_window", "flags", "id", "opened_at", "recv_window", "send_window", "session", "state")
+    __slots__ = (
+        "_credited_at",
+        "_owed",
+        "_turn",
+        "_waits",
+        "_window",
+        "flags",
+        "id",
+        "opened_at",
+        "recv_window",
+        "send_window",
+        "session",
+        "state",
+    )
 
     READ_DONE, WRITE_DONE, GONE = 1, 2, 4
 
@@ -113,6 +132,7 @@ class Stream:
         self._window = INITIAL_WINDOW
         self._owed = 0  # consumed, and not yet given back to the peer
         self._credited_at = session.ticks
+        self._turn = -1  # when it last put something into the buffer
         self._waits = False
 
     # what a subclass hears
@@ -145,13 +165,14 @@ class Stream:
         if view is None:
             view = session.take_buffer()
         start = session.end + HEADER_SIZE
-        room = _DATA_END - start
-        if room < _DATA_END - _FLUSH_AT:
+        if start > _FLUSH_AT:
             session.flush()
             if (view := session.view) is None:
                 view = session.take_buffer()
             start = session.end + HEADER_SIZE
-            room = _DATA_END - start
+        room = session.most_queued - start
+        if room < _LITTLE and self._turn != session.turn:
+            room = min(_LITTLE, room + _RESERVE)
         if room > self.send_window:
             room = self.send_window
         if room <= 0 or session.extra or self.state & 14:
@@ -163,6 +184,7 @@ class Stream:
             self.flags = 0
             session.end = start + n
             self.send_window -= n
+            self._turn = session.turn
             if not session.awake:
                 session.awake = True
                 session.wake()
@@ -173,11 +195,19 @@ class Stream:
         session = self.session
         done, total = 0, len(data)
         view, start = session.view, session.end + HEADER_SIZE
-        if view is not None and 0 < total <= self.send_window and start + total <= _FLUSH_AT and not session.extra and not self.state & 6:
-            view[start : start + total] = data  # little, and room for it: nearly every time
+        end = start + total
+        if (
+            view is not None
+            and 0 < total <= self.send_window
+            and end <= _FLUSH_AT
+            and end <= session.most_queued
+            and not session.extra
+            and not self.state & 6
+        ):
+            view[start:end] = data  # little, and room for it: nearly every time
             _pack_into(view, start - HEADER_SIZE, self.flags, self.id, total)
             self.flags = 0
-            session.end = start + total
+            session.end = end
             self.send_window -= total
             done = total
         while done < total:
@@ -187,7 +217,10 @@ class Stream:
             if view is None:
                 view = session.take_buffer()
             start = session.end + HEADER_SIZE
-            n = min(total - done, self.send_window, _DATA_END - start)
+            room = session.most_queued - start
+            if room < _LITTLE and self._turn != session.turn:
+                room = min(_LITTLE, room + _RESERVE)
+            n = min(total - done, self.send_window, room)
             if n <= 0 or session.extra or self.state & 6:
                 self._wait()
                 break
@@ -197,6 +230,8 @@ class Stream:
             session.end = start + n
             self.send_window -= n
             done += n
+        if done:
+            self._turn = session.turn
         if done and not session.awake:
             session.awake = True
             session.wake()
@@ -287,6 +322,7 @@ class Session:
         "flush",
         "gone_away",
         "max_streams",
+        "most_queued",
         "overflowed",
         "owed_limit",
         "ping_seen",
@@ -294,6 +330,7 @@ class Session:
         "start",
         "streams",
         "ticks",
+        "turn",
         "unacknowledged",
         "view",
         "waiting",
@@ -319,6 +356,9 @@ class Session:
         self.ping_seen = 0
         self.ticks = 0  # a rough clock that the driver counts up, once a second
         self.max_streams = max_streams
+        self.most_queued = MOST_QUEUED
+        """Bytes of payload that the buffer takes before all of it has to go out."""
+        self.turn = 0  # how often all has gone out
         self.awake = False  # wake() was called, drained() not yet
         self.wake = wake
         self.flush = flush
@@ -445,6 +485,7 @@ class Session:
     def drained(self) -> None:
         """All has been sent: streams that found no room may go on, and `wake` is called when there is something again."""
         self.awake = False
+        self.turn += 1
         waiting, self.waiting = self.waiting, []
         for stream in waiting:
             stream._waits = False

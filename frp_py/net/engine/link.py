@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from frp_py.errors import PeerError
@@ -29,6 +30,9 @@ _TCP_INFO_RTT = 68  # where the smoothed round-trip time stands in struct tcp_in
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 # What comes later than a rush waits behind so many bytes that the system has not begun to send, not behind megabytes.
 _UNSENT = 128 * 1024
+# On a slow way it waits behind what goes in so many seconds, once in our buffer and once in the system's.
+_QUEUED = 0.004
+_SLOW, _FAST = 0.5, 0.1  # of a second: blocked for more than that, or for less, a way is slow, or fast
 _PING_ANSWER = 10  # s to answer a keep-alive ping (wire.md 2.6)
 _ACK = 75  # s to accept a stream
 _CLOSE = 300  # s to finish a stream that we have closed
@@ -272,6 +276,9 @@ class MuxLink:
         self._on_lost = on_lost
         self._open = True
         self._blocked = False
+        self._blocked_at = 0.0
+        self._blocked_for = 0.0  # s since the last tick
+        self._sent = 0  # bytes since then
         if _NOTSENT_LOWAT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
         engine.watch(self._fd, READ, self._on_event)
@@ -326,6 +333,7 @@ class MuxLink:
             return
         if events & WRITE:
             self._blocked = False
+            self._blocked_for += perf_counter() - self._blocked_at
             self.engine.change(self._fd, READ)
             self.flush()
         if events != WRITE and self._open:
@@ -417,9 +425,12 @@ class MuxLink:
         try:
             send = self._send
             while (view := session.view) is not None and session.start < session.end:
-                session.sent(send(view[session.start : session.end]))
+                n = send(view[session.start : session.end])
+                self._sent += n
+                session.sent(n)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             self._blocked = True
+            self._blocked_at = perf_counter()
             self.engine.change(self._fd, READ | WRITE)
             return
         except OSError as error:
@@ -436,6 +447,7 @@ class MuxLink:
         session = self.session
         session.ticks += 1
         session.rest()
+        self._fit_queue()
         try:
             if self._keepalive > 0:
                 self._quiet += 1
@@ -460,6 +472,24 @@ class MuxLink:
             self._violated(error)
         while self.closed and (oldest_closed := next(iter(self.closed.values()))).at + _CLOSE <= session.ticks:
             oldest_closed.expire()
+
+    def _fit_queue(self) -> None:
+        """Keep no more in front of what comes next than the way takes in a few milliseconds."""
+        if self._blocked:
+            now = perf_counter()
+            self._blocked_for += now - self._blocked_at
+            self._blocked_at = now
+        if self._blocked_for > _SLOW:
+            self._queue(int(self._sent * _QUEUED))
+        elif self._blocked_for < _FAST and self.session.most_queued < yamux.MOST_QUEUED:
+            self._queue(yamux.MOST_QUEUED)
+        self._blocked_for = 0.0
+        self._sent = 0
+
+    def _queue(self, most: int) -> None:
+        self.session.most_queued = max(yamux.LEAST_QUEUED, min(most, yamux.MOST_QUEUED))
+        if _NOTSENT_LOWAT is not None:
+            self._sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, max(yamux.LEAST_QUEUED, min(most, _UNSENT)))
 
     # ending
 
