@@ -11,12 +11,13 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from frp_py.errors import PeerError
 from frp_py.log import Logger
 from frp_py.net.engine.ends import End, Kept, Owner, Sink, keep
-from frp_py.net.engine.loop import READ, WRITE
+from frp_py.net.engine.loop import READ, SCRATCH_SIZE, WRITE
 from frp_py.protocol import yamux
 from frp_py.protocol.yamux import PullFrom, Session, Stream
 
@@ -34,6 +35,8 @@ _CLOSE = 300  # s to finish a stream that we have closed
 _MOST_CLOSED = 16384  # such streams; beyond them the one closed first has had its time
 _FULL_RECORD = 16000  # bytes; TLS records that carry much have a little over that
 _READ_TURN = 1 << 20  # bytes taken from one link before others get their turn
+_LONG = 0.01  # s; a link whose bytes take longer to be dealt with gives fewer of them at a time
+_LEAST = 8192  # bytes
 _GONE = "connection closed by the other side"
 
 
@@ -265,6 +268,7 @@ class MuxLink:
         self._heard = False  # something came, or room to send: a ping behind megabytes on a slow line is answered late
         self._on_lost = on_lost
         self._open = True
+        self._room = SCRATCH_SIZE  # bytes taken at a time: of frames that open streams and reset them, 256 KiB take 0.3 s
         self._blocked = False
         if _NOTSENT_LOWAT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT)
@@ -326,7 +330,10 @@ class MuxLink:
 
     def _read(self) -> None:
         scratch = self.engine.scratch
+        if self._room < SCRATCH_SIZE:
+            scratch = scratch[: self._room]
         budget = _READ_TURN
+        began = perf_counter()
         try:
             if self._tls is None:
                 n = self._sock.recv_into(scratch)
@@ -337,6 +344,7 @@ class MuxLink:
                     self._spend(n)
                 self.session.receive_data(scratch[:n])
                 self._look_at_overflow()
+                self._note_time(perf_counter() - began)
                 return
             while budget > 0 and self._open:
                 n, over = self._read_records(self._tls, scratch)
@@ -346,8 +354,12 @@ class MuxLink:
                     self.session.receive_data(scratch[:n])
                     self._look_at_overflow()
                     budget -= n
-                if over:
-                    return
+                took = perf_counter() - began
+                if over or took > _LONG:
+                    self._note_time(took)
+                    if over:
+                        return
+                    break
             if self._open:
                 self.engine.soon(self._read)
         except BlockingIOError:
@@ -359,6 +371,13 @@ class MuxLink:
         except Exception:
             self.log.exception("bug in the handling of a link")
             self._lose("internal error")
+
+    def _note_time(self, took: float) -> None:
+        """The others wait as long as one link is dealt with."""
+        if took > _LONG:
+            self._room = max(_LEAST, self._room >> 2)
+        elif self._room < SCRATCH_SIZE and took < _LONG / 4:
+            self._room <<= 1
 
     def _read_records(self, tls: ssl.SSLSocket, room: memoryview) -> tuple[int, bool]:
         """Fill `room` with what is there: as many bytes as came, and whether that was all for now."""
