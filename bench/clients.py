@@ -1,4 +1,4 @@
-"""Many clients in one process: `python -m bench.clients PORT COUNT`, each with one tcp proxy.
+"""Many clients in one process: `python -m bench.clients PORT COUNT PROXIES`, each with so many tcp proxies.
 
 Prints a line each time that all proxies run, and each time that all clients have lost their sessions; runs until its input ends.
 """
@@ -17,7 +17,7 @@ from frp_py.net.engine import loop
 
 def _serves(client: Client) -> bool:
     session = client.session
-    return session is not None and [run.phase for run in session.proxies.values()] == [Phase.RUNNING]
+    return session is not None and {run.phase for run in session.proxies.values()} == {Phase.RUNNING}
 
 
 async def _watch(clients: list[Client], scope: trio.CancelScope) -> None:
@@ -40,12 +40,12 @@ async def _watch(clients: list[Client], scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def main(port: int, count: int) -> None:
+async def main(port: int, count: int, proxies: int) -> None:
     clients = []
     for number in range(count):
-        proxy = {"name": f"p{number}", "type": "tcp", "localPort": 1, "remotePort": 0}
+        wishes = [{"name": f"p{number}.{n}", "type": "tcp", "localPort": 1, "remotePort": 0} for n in range(proxies)]
         common = {"serverAddr": HOST, "serverPort": port, "auth": {"token": "bench"}, "loginFailExit": False}
-        clients.append(Client(client_from_dict({**common, "proxies": [proxy]})))
+        clients.append(Client(client_from_dict({**common, "proxies": wishes})))
     async with trio.open_nursery() as nursery:
         for client in clients:
             nursery.start_soon(client.run)
@@ -54,4 +54,4 @@ async def main(port: int, count: int) -> None:
 
 if __name__ == "__main__":
     loop._LINGER = 0.0  # many engines in one thread: none may keep the others waiting for its next batch
-    trio.run(main, int(sys.argv[1]), int(sys.argv[2]))
+    trio.run(main, int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

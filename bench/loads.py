@@ -39,12 +39,14 @@ class Scale:
     trips: int = 4000
     users: int = 10_000
     clients: int = 1000
+    proxies: int = 2000
+    """Of one client."""
     returning: int = 500
     """Clients that come back at once."""
     cuts: int = 3
 
 
-QUICK = Scale(bulk=30_000_000, seconds=1.0, trips=300, users=200, clients=20, returning=20, cuts=1)
+QUICK = Scale(bulk=30_000_000, seconds=1.0, trips=300, users=200, clients=20, proxies=50, returning=20, cuts=1)
 
 
 def start(tunnel: Tunnel, scale: Scale) -> Figures:
@@ -198,27 +200,36 @@ def idle_users(tunnel: Tunnel, scale: Scale) -> Figures:
 
 def idle_clients(tunnel: Tunnel, scale: Scale) -> Figures:
     """Clients with one proxy each; what they cost the server."""
+    kilobytes, seconds = _at_rest(tunnel, scale.clients)
+    return {"KB per client": kilobytes / scale.clients, "CPU ms per login": seconds / scale.clients * 1e3}
+
+
+def idle_proxies(tunnel: Tunnel, scale: Scale) -> Figures:
+    """Proxies of one client; what they cost the server."""
+    kilobytes, seconds = _at_rest(tunnel, 1, scale.proxies)
+    return {"KB per proxy": kilobytes / scale.proxies, "CPU us per registration": seconds / scale.proxies * 1e6}
+
+
+def _at_rest(tunnel: Tunnel, clients: int, proxies: int = 1) -> tuple[float, float]:
+    """Kilobytes that the server has more, and seconds of its processor, with so many clients that have so many proxies each."""
     server = tunnel.processes[0]
     before, cpu = server.memory, server.cpu
     with TemporaryDirectory(prefix="bench-") as directory:
-        command = python("bench.clients", str(tunnel.server_port), str(scale.clients))
-        with running(command, Path(directory) / "log", pipe=True) as clients:
-            assert clients.popen.stdout is not None
-            if clients.popen.stdout.readline() != "all\n":
+        command = python("bench.clients", str(tunnel.server_port), str(clients), str(proxies))
+        with running(command, Path(directory) / "log", pipe=True) as owners:
+            assert owners.popen.stdout is not None
+            if owners.popen.stdout.readline() != "all\n":
                 raise Unavailable(f"the clients were not served: {(Path(directory) / 'log').read_text()[-300:]}")
             used = server.cpu - cpu
             time.sleep(1)
-            return {
-                "KB per client": (server.memory - before) / scale.clients,
-                "CPU ms per login": used / scale.clients * 1e3,
-            }
+            return server.memory - before, used
 
 
 def storm(tunnel: Tunnel, scale: Scale) -> Figures:
     """The server is killed and started again; all clients come back."""
     assert tunnel.restart is not None
     with TemporaryDirectory(prefix="bench-") as directory:
-        command = python("bench.clients", str(tunnel.server_port), str(scale.returning))
+        command = python("bench.clients", str(tunnel.server_port), str(scale.returning), "1")
         with running(command, Path(directory) / "log", pipe=True) as clients:
             assert clients.popen.stdout is not None
             if clients.popen.stdout.readline() != "all\n":

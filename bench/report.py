@@ -98,7 +98,7 @@ def plots(results: dict[str, Result]) -> dict[str, str]:
         if ceiling and more_is_better(unit):
             row = [(who, f[unit] / ceiling[unit], f"{f[unit] / ceiling[unit]:.2f}") for who, f in result.figures.items() if who != CEILING]
             relative.append((f"{name}, {unit}", row))
-        for kind, rows in (("p99 us", latency), ("KB per user", memory), ("KB per client", memory)):
+        for kind, rows in (("p99 us", latency), ("KB per user", memory), ("KB per client", memory), ("KB per proxy", memory)):
             if kind == "p99 us" and name not in ("latency", "mixed"):
                 continue
             row = [(who, f[kind], number(f[kind])) for who, f in result.figures.items() if kind in f]
@@ -110,7 +110,7 @@ def plots(results: dict[str, Result]) -> dict[str, str]:
     if latency:
         drawn["latency.svg"] = bars("The slowest of a hundred round trips, in microseconds", latency)
     if memory:
-        drawn["memory.svg"] = bars("Memory that users and clients at rest take", memory)
+        drawn["memory.svg"] = bars("Memory that users, clients and proxies at rest take", memory)
     return drawn
 
 

@@ -51,6 +51,7 @@ SCENARIOS = {
     "udp": Scenario("datagrams of 512 bytes, 64 on their way", loads.datagrams, wants=UDP),
     "idle_users": Scenario("connections at rest (10,000)", loads.idle_users),
     "idle_clients": Scenario("clients at rest (1,000), at the server", loads.idle_clients, wants=FRP),
+    "idle_proxies": Scenario("proxies at rest (2,000 of one client), at the server", loads.idle_proxies, wants=FRP),
     "reconnect": Scenario("the way to the server is cut", loads.reconnect, CUTTABLE, FRP),
     "storm": Scenario("the server is killed and starts again, with 500 clients", loads.storm, wants=FRP),
     "wan_bulk": Scenario("upload over the slow way", loads.bulk(part=0.1), slow=True),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -16,6 +17,8 @@ from frp_py.net.engine.loop import WRITE
 if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine, Timeouts
 
+_STREAM = int(socket.SOCK_STREAM)
+_UNIX = int(getattr(socket, "AF_UNIX", -1))
 _NAME_KEPT = 5.0  # s that the addresses of a name are used again without asking
 
 Connected = Callable[[socket.socket], None]
@@ -29,19 +32,23 @@ class Dialer:
         self._engine = engine
         self._nursery = nursery
         self._timeouts = timeouts
-        self._names: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
+        self._known: dict[tuple[str, int], _Known] = {}
 
     def dial(self, host: str, port: int, on_connected: Connected, on_failed: Failed) -> None:
         """Call on_connected(socket), non-blocking, or on_failed(reason); either may be called before this returns."""
-        family = _literal(host)
-        if family is not None:
-            _Dial(self._engine, self._timeouts, [(family, (host, port))], on_connected, on_failed)
-            return
-        known = self._names.get((host, port))
-        if known is not None and trio.current_time() < known[0]:
+        known = self._known.get((host, port))
+        if known is None and (family := _literal(host)) is not None:
+            known = self._know(host, port, [(family, (host, port))], math.inf)
+        if known is not None and (known[0] == math.inf or trio.current_time() < known[0]):
             _Dial(self._engine, self._timeouts, known[1], on_connected, on_failed)
             return
         self._nursery.start_soon(self._look_up, host, port, on_connected, on_failed)
+
+    def _know(self, host: str, port: int, addresses: list[_Address], until: float) -> _Known:
+        if len(self._known) > 1000:
+            self._known.clear()
+        self._known[host, port] = known = (until, addresses)
+        return known
 
     async def _look_up(self, host: str, port: int, on_connected: Connected, on_failed: Failed) -> None:
         try:
@@ -54,18 +61,18 @@ class Dialer:
             on_failed(f"lookup {host}: {error.strerror if isinstance(error, OSError) else error}")
             return
         addresses: list[_Address] = [(entry[0], entry[4]) for entry in found]
-        if len(self._names) > 1000:
-            self._names.clear()
-        self._names[host, port] = (trio.current_time() + _NAME_KEPT, addresses)
+        self._know(host, port, addresses, trio.current_time() + _NAME_KEPT)
 
         def failed(reason: str) -> None:
-            self._names.pop((host, port), None)  # it may have moved
+            self._known.pop((host, port), None)  # it may have moved
             on_failed(reason)
 
         _Dial(self._engine, self._timeouts, addresses, on_connected, failed)
 
 
-_Address = tuple[int, tuple[object, ...]]
+_Address: TypeAlias = tuple[int, tuple[Any, ...]]
+_Known: TypeAlias = tuple[float, list[_Address]]
+"""The addresses of a name, and the trio time until which that is believed."""
 
 
 def _literal(host: str) -> int | None:
@@ -87,7 +94,7 @@ class _Dial:
     def __init__(self, engine: Engine, timeouts: Timeouts, addresses: list[_Address], on_connected: Connected, on_failed: Failed) -> None:
         self._engine = engine
         self._timeouts = timeouts
-        self._addresses = list(reversed(addresses))
+        self._addresses = addresses[::-1]
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._sock: socket.socket
@@ -97,14 +104,15 @@ class _Dial:
         while self._addresses:
             family, address = self._addresses.pop()
             try:
-                self._sock = sock = socket.socket(family, socket.SOCK_STREAM)
+                self._sock = sock = socket.socket(family, _STREAM)
             except OSError as error:
                 reason = _text(error.errno)
                 continue
             sock.setblocking(False)
-            if family != getattr(socket, "AF_UNIX", None):
+            if family != _UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                set_keepalive(sock, 75)
+                if not address[0].startswith("127."):  # on this machine nobody vanishes unseen
+                    set_keepalive(sock, 75)
             try:
                 code = sock.connect_ex(address)
             except (OSError, OverflowError) as error:

@@ -172,6 +172,14 @@ class Stream:
         """Send as much of `data` as window and buffer take now; returns how much (`writable` tells when more goes)."""
         session = self.session
         done, total = 0, len(data)
+        view, start = session.view, session.end + HEADER_SIZE
+        if view is not None and 0 < total <= self.send_window and start + total <= _FLUSH_AT and not session.extra and not self.state & 6:
+            view[start : start + total] = data  # little, and room for it: nearly every time
+            _pack_into(view, start - HEADER_SIZE, self.flags, self.id, total)
+            self.flags = 0
+            session.end = start + total
+            self.send_window -= total
+            done = total
         while done < total:
             if session.end > _FLUSH_AT:
                 session.flush()

@@ -32,8 +32,10 @@ class Visit:
         self.proxy = proxy
         self._address = address
         self._user = SocketEnd(engine, sock, Drop(engine), self)
-        self._user.pause()  # watched, so that his going away is noticed
+        self._user.start()  # nothing is read before this callback is over, and as a rule he is joined by then
         proxy.control.work.want(self)
+        if self._user.owner is self:
+            self._user.pause()  # he waits, and is watched so that his going away is noticed
 
     def serve(self, work: Holder) -> bool:
         """Tell the client who comes, and join."""

@@ -498,7 +498,7 @@ def http_response(data: bytes) -> None:
     assert 100 <= response.status <= 999
     for site in (Rules(messages.NewProxy("web", "http")), Rules(messages.NewProxy("web", "http", response_headers={"x-set": "1"}))):
         for is_1_1 in (False, True):
-            lines = response.lines_for(site, with_body=response.has_body(head_only=False), is_1_1=is_1_1)
+            lines = response.lines_for(site, with_body=not response.is_bare, is_1_1=is_1_1)
             assert b"\r\n\r\n" not in lines
             status, _, block = lines.partition(b"\r\n")
             assert heads.status_line(status)[0] == response.status

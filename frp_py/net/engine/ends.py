@@ -170,8 +170,9 @@ class SocketEnd:
 
     def start(self) -> None:
         """Begin to receive, or go on."""
-        if self._open:
-            self._want(max(self._events, 0) | READ)
+        events = self._events
+        if (events < 0 or not events & READ) and self._open:
+            self._want(max(events, 0) | READ)
 
     def pause(self) -> None:
         """Receive nothing for now; that the connection is lost is still noticed."""
@@ -220,8 +221,10 @@ class SocketEnd:
         if n > 0:
             self.received_total += n
         elif n == 0:
-            self.pause()
+            self._events = quiet = self._events & ~READ
             self.owner.ended(self)
+            if self._open and self._events == quiet:
+                self.engine.change(self.fd, quiet)  # only now: as a rule the second end of a connection is closed by then
         elif n == BLOCKED:
             self.pause()
 

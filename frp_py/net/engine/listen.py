@@ -107,6 +107,7 @@ class Listening:
         self._engine = engine
         self._sock = sock
         self._fd = sock.fileno()
+        self._kind = int(sock.family), int(sock.type), sock.proto
         self._on_connection = on_connection
         self._pause = 0.0
         self._quiet_until = -math.inf
@@ -135,7 +136,7 @@ class Listening:
             if not self._open:
                 return
             try:
-                sock, address = self._sock.accept()
+                sock, address = self._accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -155,6 +156,11 @@ class Listening:
             except Exception:
                 log.exception("bug in the handling of a new connection")
                 sock.close()
+
+    def _accept(self) -> tuple[socket.socket, Any]:
+        """As `accept` of the socket has it, which finds the enums for the family and the type each time (2 us)."""
+        fd, address = self._sock._accept()  # type: ignore[attr-defined]
+        return socket.socket(*self._kind, fileno=fd), address
 
     def _back_off(self, error: OSError) -> None:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE) or _FIRST_PAUSE

@@ -48,6 +48,12 @@ class Relay:
     def ended(self, end: End) -> None:
         """One direction is over."""
         other = self.b if end is self.a else self.a
+        if self._flushed == (1 if end is self.a else 2) and type(other) is SocketEnd and self._closing is None and not other.kept:
+            # The other direction has ended before, and was told so: to close the socket says the end of this one as well.
+            end.close()
+            other.close()
+            self._done()
+            return
         if not self.half_close and self._closing is None:
             self._closing = end
             other.sink = Drop(self._engine)

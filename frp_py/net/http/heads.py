@@ -194,7 +194,8 @@ def lenient(head: bytes) -> bytes:
 
 def head_end(data: bytes | bytearray, start: int = 0) -> int:
     """Where a response's head ends, its empty line included; -1 when there is more to come. CR is optional."""
-    strict, bare = data.find(b"\n\r\n", start), data.find(b"\n\n", start)
-    if bare < 0 or 0 <= strict < bare:
-        return strict + 3 if strict >= 0 else -1
-    return bare + 2
+    strict = data.find(b"\n\r\n", start)
+    bare = data.find(b"\n\n", start, strict + 1 if strict >= 0 else len(data))
+    if bare >= 0:
+        return bare + 2
+    return strict + 3 if strict >= 0 else -1

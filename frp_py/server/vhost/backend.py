@@ -33,8 +33,10 @@ class Requester(Protocol):
 
     backend: Backend | None
     """Set before the connection is there."""
-    raw_chunks: bool
-    """A chunked body goes on as it is; else its payload only."""
+
+    @property
+    def raw_chunks(self) -> bool:
+        """A chunked body goes on as it is; else its payload only."""
 
     @property
     def head_only(self) -> bool:
@@ -279,7 +281,7 @@ class Backend:
             requester.interim(response)
 
     def _respond(self, requester: Requester, response: Response, data: memoryview) -> None:
-        length = response.length if response.has_body(head_only=requester.head_only) else 0
+        length = 0 if response.is_bare or requester.head_only else response.length
         if length >= 0:
             n = len(data)
             if n < length:
@@ -335,13 +337,15 @@ class Backend:
 
     def _free(self, *, keep: bool) -> None:
         """The response is complete."""
-        self.vhost.active.pop(self, None)
+        vhost = self.vhost
+        vhost.active.pop(self, None)
         self.requester = None
-        if keep and self.complete and self.site is not None and self.site.open_for(self.proxy):
+        if keep and self.complete and self.site is not None and (idle := self.site.idle.get(self.proxy)) is not None:
             self.state = IDLE
             self.reused = True
             self.owed = 0
-            self.site.keep(self, self.vhost.tick)
+            self.since = vhost.tick
+            idle.append(self)
         else:
             self._leave()
             self.end.close()

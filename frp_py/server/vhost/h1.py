@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from frp_py.net.engine.ends import SocketEnd
 from frp_py.net.http import pages, rules
 from frp_py.net.http.chunks import LAST, Chunks, chunk
-from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, HeadTooLarge, request_line, split_target
+from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, Field, HeadTooLarge
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.proxies.base import UserRelay
-from frp_py.server.vhost.messages import RequestFields, Response, requests_1_0, requests_1_1
+from frp_py.server.vhost.messages import RequestFields, RequestLine, Response, request_lines, requests_1_0, requests_1_1
 from frp_py.server.vhost.parting import Parting
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from frp_py.server.vhost.http import HttpVhost
     from frp_py.server.vhost.sites import Site
 
+_NO_LINE = RequestLine(b"GET / HTTP/1.1")  # as long as there is none that can be read
 _READ = 64 * 1024  # bytes at a time
 _JOINED = 16 * 1024  # up to this size head and body leave in one send
 _BEHIND = 64 * 1024  # bytes that the user may leave unread before his next request is looked at
@@ -43,7 +44,7 @@ class UserConnection:
         "_head",
         "_keep",
         "_left",
-        "_method",
+        "_line",
         "_request",
         "_running",
         "_sent_then",
@@ -57,8 +58,6 @@ class UserConnection:
         "end",
         "host",
         "ip",
-        "is_1_1",
-        "raw_chunks",
         "site",
         "state",
         "vhost",
@@ -70,9 +69,7 @@ class UserConnection:
         self.ip = ip_of(address)
         self.state = IN_HEAD
         self.backend: Backend | None = None
-        self.raw_chunks = True
         self.host = b""
-        self.is_1_1 = True
         self.site: Site | None = None
         self._data = bytearray()  # the beginning of a head, or what came while it is not its turn
         self._has_ended = False
@@ -81,7 +78,7 @@ class UserConnection:
         self._running = False
         self._takes_turns = False  # there are requests that wait for his next turn
         self._request: RequestFields | None = None
-        self._method = b""
+        self._line = _NO_LINE
         self._head = b""  # as it goes to the service
         self._unread = False  # of the request's body there is more to come
         self._left = 0
@@ -217,19 +214,13 @@ class UserConnection:
         """One request; returns what is behind its head."""
         at = data.find(b"\r\n\r\n")
         if at < 0 or at > MAX_HEAD:
-            if len(data) > MAX_HEAD:
-                raise HeadTooLarge("request header too large")
-            if data.count(b"\n") != data.count(b"\r\n"):
-                raise BadHead("malformed request")
-            if not self._timed:
-                self._timed = True
-                self.vhost.slow_heads.add(self.expire)
-            self._data += data
+            self._wait_for_head(data)
             return b""
         if self._timed:
             self._timed = False
             self.vhost.slow_heads.discard(self.expire)
-        line, _, block = data[: at + 2].partition(b"\r\n")
+        first = data.find(b"\r\n")
+        line, block = data[:first], data[first + 2 : at + 2]
         if not line and block:  # an empty line before the request (RFC 9112 2.2)
             line, _, block = block.partition(b"\r\n")
         if self._fresh:
@@ -239,40 +230,59 @@ class UserConnection:
         self._started = False
         self._keep = False
         self._unread = True
-        self._method = b""
-        method, target, self.is_1_1 = request_line(line)
-        self._method = method
-        self.raw_chunks = self.is_1_1
-        self._request = request = (requests_1_1 if self.is_1_1 else requests_1_0).get(block)
-        authority, path = split_target(method, target)
-        self.host = host = (request.host or b"") if authority is None else authority
+        self._line = _NO_LINE
+        self._line = asked = request_lines.get(line)
+        self._request = request = (requests_1_1 if asked.is_1_1 else requests_1_0).get(block)
+        if asked.fault:
+            raise BadHead(asked.fault)
         self._unread = request.length != 0
         self._keep = request.keep_alive
         self.state = WAITING
-        self._data += data[at + 4 :]
-        proxied = authority is not None
-        site = self.vhost.find(request, host, path, proxied=proxied)
-        if site is None:
-            self._not_found(f"no route found: {self.vhost.printable(host)} {self.vhost.printable(path.partition(b'?')[0])}")
-        elif not site.rules.admit(credentials := request.proxy_credentials if proxied else request.credentials):
-            if credentials is not None:  # browsers ask without them first
-                self.vhost.refused(self.source, f"wrong credentials for [{self.vhost.printable(host)}]")
-            self._answer(*pages.unauthorized(proxy=proxied))
+        if len(data) > at + 4:
+            self._data += data[at + 4 :]
+        if asked.method == b"CONNECT":
+            self._head = data[: at + 4]
+        if asked.authority is None:
+            self._go_to(asked, request, request.host, request.routed, request.credentials)
         else:
-            self.site = site
-            if method == b"CONNECT":
-                self._head = data[: at + 4]
-                self.vhost.obtain(site, self, share=False)
-            else:
-                path = rules.clean_target(path)
-                if proxied:
-                    path = b"http://" + (site.rules.host_rewrite or host) + path
-                self._head = b"%b %b HTTP/1.1\r\n%b" % (method, path, request.block_for(site.rules, self.ip, host))
-                self.vhost.obtain(site, self, share=not proxied)
+            credentials = request.proxy_credentials if request.proxy_field else request.credentials
+            self._go_to(asked, request, asked.authority, rules.routing_host(asked.authority), credentials)
         if not self._data:
             return b""
         rest, self._data = bytes(self._data), bytearray()
         return rest
+
+    def _wait_for_head(self, data: bytes) -> None:
+        """It isn't complete."""
+        if len(data) > MAX_HEAD:
+            raise HeadTooLarge("request header too large")
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise BadHead("malformed request")
+        if not self._timed:
+            self._timed = True
+            self.vhost.slow_heads.add(self.expire)
+        self._data += data
+
+    def _go_to(self, asked: RequestLine, request: RequestFields, host: bytes, routed: str, credentials: tuple[str, str] | None) -> None:
+        """Find out where it leads, and send it there. `routed`: the host as routes compare it; `credentials`: those that routes look at."""
+        self.host = host
+        vhost = self.vhost
+        site = vhost.routes.find(routed, asked.routed, credentials[0] if credentials is not None else "")
+        proxied = asked.authority is not None
+        if site is None:
+            self._not_found(f"no route found: {vhost.printable(host)} {vhost.printable(asked.path.partition(b'?')[0])}")
+        elif not site.rules.is_open and not site.rules.admit(credentials := request.proxy_credentials if proxied else request.credentials):
+            if credentials is not None:  # browsers ask without them first
+                vhost.refused(self.source, f"wrong credentials for [{vhost.printable(host)}]")
+            self._answer(*pages.unauthorized(proxy=proxied))
+        else:
+            self.site = site
+            if asked.method != b"CONNECT":
+                path = asked.path
+                if proxied:
+                    path = b"http://" + (site.rules.host_rewrite or host) + path
+                self._head = b"%b %b HTTP/1.1\r\n%b" % (asked.method, path, request.block_for(site.rules, self.ip, host))
+            vhost.obtain(site, self, share=not proxied)
 
     def _go_over_to_h2(self, data: bytes) -> bytes:
         from frp_py.server.vhost.h2 import H2Connection
@@ -284,14 +294,19 @@ class UserConnection:
     # as a requester
 
     @property
+    def raw_chunks(self) -> bool:
+        """Who speaks HTTP/1.1 gets chunks as they are."""
+        return self._line.is_1_1
+
+    @property
     def head_only(self) -> bool:
         """The method is HEAD."""
-        return self._method == b"HEAD"
+        return self._line.is_head
 
     @property
     def can_repeat(self) -> bool:
         """The request may be sent again (behaviour.md 3.7)."""
-        return self._request is not None and self._request.repeatable(self._method)
+        return self._request is not None and self._request.repeatable(self._line.method)
 
     @property
     def source(self) -> tuple[str, int]:
@@ -305,7 +320,7 @@ class UserConnection:
 
     def connected(self, backend: Backend) -> None:
         """Send the request."""
-        if self._method == b"CONNECT":
+        if self._line.method == b"CONNECT":
             self._join(backend, self._head)
             return
         request = self._request
@@ -354,7 +369,7 @@ class UserConnection:
         """Pass it on to those who know of such things."""
         if response.status == 100 and self._request is not None and self._request.expects:
             self.vhost.expectations.discard(self._expect_no_more)
-        if self.is_1_1:
+        if self._line.is_1_1:
             assert self.site is not None
             self.end.feed(memoryview(response.lines_for(self.site.rules, with_body=False, is_1_1=True) + b"\r\n"))
 
@@ -363,22 +378,18 @@ class UserConnection:
         assert self.site is not None
         assert self._request is not None
         self._started = True
-        site_rules, is_1_1 = self.site.rules, self.is_1_1
-        with_body = response.has_body(head_only=self._method == b"HEAD")
+        site_rules, line, length = self.site.rules, self._line, response.length
+        is_1_1 = line.is_1_1
+        with_body = not (response.is_bare or line.is_head)
         if self._request.expects:
             self.vhost.expectations.discard(self._expect_no_more)
-        if self._unread or self._has_ended or (with_body and not is_1_1 and response.length < 0):
+        if self._unread or self._has_ended or (length < 0 and with_body and not is_1_1):
             self._keep = False
         head = response.lines_for(site_rules, with_body=with_body, is_1_1=is_1_1)
         if not response.has_date and not site_rules.sets_date:
             head += b"Date: %b\r\n" % self.vhost.clock.date()
-        if not self._keep:
-            head += b"Connection: close\r\n\r\n"
-        elif is_1_1:
-            head += b"\r\n"
-        else:
-            head += b"Connection: keep-alive\r\n\r\n"
-        self._wrap = with_body and is_1_1 and response.length == UNTIL_CLOSE
+        head += (b"\r\n" if is_1_1 else b"Connection: keep-alive\r\n\r\n") if self._keep else b"Connection: close\r\n\r\n"
+        self._wrap = length == UNTIL_CLOSE and with_body and is_1_1
         if self._wrap:
             self.end.feed(memoryview(head + chunk(data) if data else head))
         elif len(data) <= _JOINED:
@@ -441,7 +452,7 @@ class UserConnection:
 
     def _not_found(self, reason: str) -> None:
         self.vhost.warn(self.host, reason, self.source)
-        if self._method == b"CONNECT":
+        if self._line.method == b"CONNECT":
             self._keep = False
             self._send_last(self.vhost.answer_to_connect())
         else:
@@ -465,9 +476,9 @@ class UserConnection:
         fields = [*(fields or ()), (b"Date", self.vhost.clock.date())]
         if not self._keep:
             fields.append(pages.CLOSE)
-        elif not self.is_1_1:
+        elif not self._line.is_1_1:
             fields.append((b"Connection", b"keep-alive"))
-        answer = pages.response(status, fields, body, head_only=self._method == b"HEAD")
+        answer = pages.response(status, fields, body, head_only=self._line.is_head)
         if self._keep:
             self.end.feed(memoryview(answer))
             if self.state != OVER:

@@ -74,8 +74,9 @@ class H2Stream:
             method, path, fields = _http_1(headers, ended=ended)
             self._method = method
             self._request = request = RequestFields(fields, is_1_1=True)
-            self.host = host = request.host or b""
-            site = vhost.find(request, host, path, proxied=False)
+            self.host = host = request.host
+            user = request.credentials[0] if request.credentials is not None else ""
+            site = vhost.routes.find(request.routed, rules.unescaped_path(path), user)
         except BadHead as error:
             vhost.refused(self.source, str(error))
             self._answer(400, [pages.TEXT], b"400 Bad Request: %b\n" % str(error).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from frp_py.net.http import pages, rules
+from frp_py.net.http import pages
 from frp_py.server.bounded_log import refusals_log
 from frp_py.server.groups import Groups
 from frp_py.server.strangers import StrangersLog
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.vhost.h2 import H2Connection
-    from frp_py.server.vhost.messages import RequestFields
     from frp_py.server.vhost.parting import Parting
 
 _HEAD = 60  # s for the head of a request (behaviour.md 3)
@@ -40,6 +39,7 @@ class HttpVhost:
     def __init__(self, engine: Engine, config: ServerConfig) -> None:
         self.engine = engine
         self.routes: Routes[Site] = Routes()
+        """By the host as `rules.routing_host` has it, and the path as `rules.unescaped_path` has it (behaviour.md 3.1, 3.2)."""
         self.groups: Groups[Site] = Groups()
         self.users: dict[UserConnection | H2Connection, None] = {}
         self.active: dict[Backend, None] = {}
@@ -113,35 +113,29 @@ class HttpVhost:
         while self.held > _HELD:
             max(self.h2_users, key=lambda user: user.held).give_up()
 
-    def find(self, request: RequestFields, host: bytes, path: bytes, *, proxied: bool) -> Site | None:
-        """Where a request goes (behaviour.md 3.1, 3.2)."""
-        credentials = request.proxy_credentials if proxied and request.proxy_field else request.credentials
-        user = credentials[0] if credentials is not None else ""
-        return self.routes.find(rules.routing_host(host), rules.unescaped_path(path), user)
-
     # connections to services
 
-    def obtain(self, site: Site, requester: Requester, *, share: bool) -> None:
-        """A connection for the next request of `requester`, who hears `connected` or `failed`; `share`: it may have served others."""
-        proxy = site.next()
+    def obtain(self, site: Site, requester: Requester, *, share: bool, proxy: PublicProxy | None = None) -> None:
+        """A connection for the next request of `requester`, who hears `connected` or `failed`.
+
+        `share`: it may have served others. `proxy`: the member of the group it has to be of; None: the one whose turn it is.
+        """
         if proxy is None:
-            requester.failed(404, "no proxy is left in the group")
-            return
-        self._obtain(site, proxy, requester, share=share)
-
-    def repeat(self, requester: Requester, dead: Backend) -> None:
-        """The same for a request whose connection turned out dead."""
-        assert dead.site is not None
-        self._obtain(dead.site, dead.proxy, requester, share=True)
-
-    def _obtain(self, site: Site, proxy: PublicProxy, requester: Requester, *, share: bool) -> None:
-        backend = site.take_idle(proxy) if share else None
-        if backend is not None:
-            requester.backend = backend
+            proxy = site.next()
+            if proxy is None:
+                requester.failed(404, "no proxy is left in the group")
+                return
+        if share and (idle := site.idle.get(proxy)):
+            requester.backend = backend = idle.pop()
             backend.begin(requester)
         else:
             requester.backend = backend = Backend(self, site if share else None, proxy, requester)
             backend.want()
+
+    def repeat(self, requester: Requester, dead: Backend) -> None:
+        """The same for a request whose connection turned out dead."""
+        assert dead.site is not None
+        self.obtain(dead.site, requester, share=True, proxy=dead.proxy)
 
     def _each_second(self) -> None:
         self.tick = tick = self.tick + 1

@@ -66,6 +66,31 @@ def sort(fields: list[Field], dropped: Set[bytes], looked_at: Set[bytes]) -> tup
     return ours, others if ordinary else None
 
 
+class RequestLine:
+    """The first line of a request, and what follows from it alone. Raises BadHead when it is none."""
+
+    __slots__ = ("authority", "fault", "is_1_1", "is_head", "method", "path", "routed", "target")
+
+    def __init__(self, line: bytes) -> None:
+        self.method, self.target, self.is_1_1 = heads.request_line(line)
+        self.is_head = self.method == b"HEAD"
+        self.authority: bytes | None = None
+        """None in origin form."""
+        self.path = b""
+        """With the query, as the service gets it."""
+        self.routed = ""
+        """The path as routes compare it."""
+        self.fault = ""
+        """What is wrong with the target, if something is."""
+        try:
+            self.authority, path = heads.split_target(self.method, self.target)
+        except BadHead as error:
+            self.fault = str(error)
+        else:
+            self.path = rules.clean_target(path)
+            self.routed = rules.unescaped_path(path)
+
+
 class RequestFields:
     """The fields of a request. Raises BadHead when they can't be trusted."""
 
@@ -84,13 +109,16 @@ class RequestFields:
         "length",
         "proxy_credentials",
         "proxy_field",
+        "routed",
         "upgrade",
     )
 
     def __init__(self, fields: list[Field], *, is_1_1: bool) -> None:
         self.fields = fields
         self._ours, self._others = ours, _ = sort(fields, _DROPPED_FROM_REQUESTS, {b"authorization", b"idempotency-key"})
-        self.host = heads.host_of(ours, required=is_1_1)
+        self.host = heads.host_of(ours, required=is_1_1) or b""
+        self.routed = rules.routing_host(self.host)
+        """The host as routes compare it."""
         self.length = heads.request_length(ours, is_1_1=is_1_1)
         self.has_length = self.length > 0
         self.has_key = False
@@ -176,11 +204,26 @@ def _fields_1_0(block: bytes) -> RequestFields:
 class Response:
     """The head of a response. Raises BadHead when it is none."""
 
-    __slots__ = ("_made", "_made_for", "_others", "fields", "has_date", "is_1_1", "keep_alive", "length", "reason", "status", "upgrade")
+    __slots__ = (
+        "_made",
+        "_made_for",
+        "_others",
+        "fields",
+        "has_date",
+        "is_1_1",
+        "is_bare",
+        "keep_alive",
+        "length",
+        "reason",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, head: bytes) -> None:
         line, _, block = head.partition(b"\r\n")
         self.status, self.reason, self.is_1_1 = heads.status_line(line)
+        self.is_bare = self.status < 200 or self.status in (204, 304)
+        """It has no body, whatever was asked for."""
         self.fields = fields = heads.fields_of(block[:-2])
         ours, self._others = sort(fields, _DROPPED, {b"date"})
         self.length = heads.response_length(ours, is_1_1=self.is_1_1)
@@ -190,10 +233,6 @@ class Response:
         self.has_date = any(name.lower() == b"date" for name, _ in ours)
         self._made_for: tuple[Rules | None, bool, bool] = (None, False, False)
         self._made = b""
-
-    def has_body(self, *, head_only: bool) -> bool:
-        """Whether a body follows, in answer to a request with this method."""
-        return not head_only and self.status >= 200 and self.status not in (204, 304)
 
     def fields_for(self, site: Rules) -> list[Field]:
         """The fields for the user, without those that tell where the body ends."""
@@ -225,6 +264,7 @@ def _response(head: bytes) -> Response:
         return Response(heads.lenient(head))
 
 
+request_lines = Cache(RequestLine)
 requests_1_1 = Cache(_fields_1_1)
 requests_1_0 = Cache(_fields_1_0)
 responses = Cache(_response)

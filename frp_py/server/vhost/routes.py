@@ -16,6 +16,8 @@ MOST_LOCATIONS = 1000
 """Of one domain and user: a request is compared with each of them."""
 
 _LONGEST_HOST = 255  # a longer name is nobody's, and would only cost time
+_HOSTS = 512  # whose domains are kept ready
+_NOBODY = ("",)
 
 
 def candidates(host: str) -> Iterator[str]:
@@ -59,6 +61,7 @@ class Routes(Generic[T]):
 
     def __init__(self) -> None:
         self._domains: dict[str, dict[str, _Locations[T]]] = {}  # domain -> user -> locations
+        self._fitting: dict[str, list[dict[str, _Locations[T]]]] = {}  # host -> what the domains have that may stand for it, best first
 
     def __len__(self) -> int:
         return sum(len(locations.targets) for users in self._domains.values() for locations in users.values())
@@ -74,6 +77,7 @@ class Routes(Generic[T]):
             raise Refused(f"the domain has {MOST_LOCATIONS} locations already")
         locations.targets[location] = target
         locations.changed()
+        self._fitting.clear()
 
     def remove(self, domain: str, location: str, user: str) -> None:
         """Lead nowhere any more; a key that isn't there is fine."""
@@ -83,6 +87,7 @@ class Routes(Generic[T]):
             return
         locations.targets.pop(location, None)
         locations.changed()
+        self._fitting.clear()
         if not locations.targets:
             del users[user]
         if not users:
@@ -90,15 +95,23 @@ class Routes(Generic[T]):
 
     def find(self, host: str, path: str = "", user: str = "") -> T | None:
         """Where `host` (lower-cased, without port), `path` and HTTP `user` lead."""
-        domains = self._domains
-        for domain in candidates(host):
-            users = domains.get(domain)
-            if users is None:
-                continue
-            for name in (user, "") if user else ("",):
+        fitting = self._fitting.get(host)
+        if fitting is None:
+            fitting = self._fit(host)
+        for users in fitting:
+            for name in (user, "") if user else _NOBODY:
                 locations = users.get(name)
                 if locations is not None:
                     for location, target in locations.ordered:
                         if path.startswith(location):
                             return target
         return None
+
+    def _fit(self, host: str) -> list[dict[str, _Locations[T]]]:
+        domains = self._domains
+        fitting = [domains[domain] for domain in candidates(host) if domain in domains]
+        if len(host) <= _LONGEST_HOST:
+            if len(self._fitting) >= _HOSTS:
+                self._fitting.clear()
+            self._fitting[host] = fitting
+        return fitting

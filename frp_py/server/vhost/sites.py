@@ -23,11 +23,13 @@ _LONGEST = 60  # s
 class Rules:
     """How the messages of a proxy are changed and who may send them; those of the first member hold for a whole group."""
 
-    __slots__ = ("host_rewrite", "password", "request_set", "response_set", "sets_date", "user")
+    __slots__ = ("host_rewrite", "is_open", "password", "request_set", "response_set", "sets_date", "user")
 
     def __init__(self, wish: NewProxy) -> None:
         self.user = wish.http_user
         self.password = wish.http_pwd
+        self.is_open = not self.user and not self.password
+        """Anybody may come in."""
         rewrite = wish.host_header_rewrite.encode()
         self.host_rewrite = rewrite if is_authority(rewrite) else b""
         self.request_set = rules.setting(wish.headers)
@@ -53,20 +55,6 @@ class Site(Group):
     def admit(self, proxy: PublicProxy) -> None:
         """A member comes."""
         self.idle[proxy] = []
-
-    def open_for(self, proxy: PublicProxy) -> bool:
-        """Whether connections of `proxy` may be kept."""
-        return proxy in self.idle
-
-    def take_idle(self, proxy: PublicProxy) -> Backend | None:
-        """A connection to use again."""
-        idle = self.idle.get(proxy)
-        return idle.pop() if idle else None
-
-    def keep(self, backend: Backend, tick: int) -> None:
-        """`backend` is free."""
-        backend.since = tick
-        self.idle[backend.proxy].append(backend)
 
     def lost(self, backend: Backend) -> None:
         """It is gone, if it was kept at all."""

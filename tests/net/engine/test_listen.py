@@ -23,6 +23,7 @@ class FakeListener:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.family, self.type, self.proto = sock.family, sock.type, sock.proto
         self.errors: list[int] = []
         self.calls = 0
 
@@ -35,11 +36,12 @@ class FakeListener:
     def close(self) -> None:
         self.sock.close()
 
-    def accept(self) -> tuple[socket.socket, Any]:
+    def _accept(self) -> tuple[int, Any]:
         self.calls += 1
         if self.errors:
             raise OSError(self.errors.pop(0), "as the script says")
-        return self.sock.accept()
+        sock, address = self.sock.accept()
+        return sock.detach(), address
 
 
 def connect(address: Any) -> socket.socket:

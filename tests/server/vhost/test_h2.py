@@ -404,14 +404,14 @@ async def test_a_flood_of_frames_leaves_others_their_turn(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(h2, "perf_counter", clock)
     async with setting() as it:
-        asked: list[bytes] = []
-        find = it.vhost.find
+        asked: list[str] = []
+        find = it.vhost.routes.find
 
-        def seen(request: Any, host: bytes, path: bytes, *, proxied: bool) -> Any:
+        def seen(host: str, path: str, user: str) -> Any:
             asked.append(host)
-            return find(request, host, path, proxied=proxied)
+            return find(host, path, user)
 
-        monkeypatch.setattr(it.vhost, "find", seen)
+        monkeypatch.setattr(it.vhost.routes, "find", seen)
         greedy, modest = it.user(), it.user()
         flood = 1100 * frame(WINDOW, bytes((0, 0, 0, 1)))
         greedy.send(PREFACE + frame(SETTINGS) + flood + frame(HEADERS, GET, stream=1, flags=5))
@@ -419,5 +419,5 @@ async def test_a_flood_of_frames_leaves_others_their_turn(monkeypatch: pytest.Mo
         modest.send(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")
         while await receive(greedy):
             pass
-        assert asked == [b"b", b"a"]
+        assert asked == ["b", "a"]
         assert len(it.vhost.users) == 1
