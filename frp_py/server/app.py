@@ -38,6 +38,7 @@ from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
     from frp_py.config import ServerConfig
+    from frp_py.server.lobby import Guest
     from frp_py.server.proxies.base import PublicProxy, UserRelay
     from frp_py.server.proxies.sudp import UserTranslator
     from frp_py.server.proxies.tcp import TcpGroup
@@ -239,6 +240,10 @@ class Server:
                 vhost.close()
 
     # new connections
+
+    def enter_lobby(self, put_out: Callable[[], None], host: str) -> Guest:
+        """Somebody waits for his login; `put_out()` is called when he has to leave for others."""
+        return self.lobby.enter(put_out, host, is_known=self.penalties.is_trusted(host, trio.current_time()))
 
     def offended(self, address: Any, cost: float) -> None:
         """A connection from `address` did wrong (penalties.py)."""

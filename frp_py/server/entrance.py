@@ -52,7 +52,7 @@ class Entrance:
         """Find out what an accepted connection is, and hand it on (behaviour.md 1.3)."""
         server = self._server
         scope = trio.CancelScope()
-        guest = server.lobby.enter(scope.cancel, address[0])
+        guest = server.enter_lobby(scope.cancel, address[0])
         handed_on = False
         current = sock
         try:
@@ -112,7 +112,7 @@ class Entrance:
 
     def _hand_on(self, sock: socket.socket, address: Any) -> None:
         """From here the engine has it."""
-        caller = Caller(self._server, address, self._server.lobby.enter(lambda: caller.close(), address[0]))
+        caller = Caller(self._server, address, self._server.enter_lobby(lambda: caller.close(), address[0]))
         caller.local_address = lambda: plain_address(sock.getsockname())
         try:
             self._attend(caller, sock)

@@ -71,14 +71,14 @@ class Penalties:
         if not self._records:
             return False
         record = self._records.get(network_of(host))
-        if record is None or record.out_until <= now or self._is_trusted(host, now):
+        if record is None or record.out_until <= now or self.is_trusted(host, now):
             return False
         self.refused += 1
         return True
 
     def offend(self, host: str, cost: float, now: float) -> float:
         """A connection from `host` did wrong. Returns for how many seconds that shuts it out, if it does so just now; else 0."""
-        if self.longest <= 0 or self._is_trusted(host, now) or self._is_exempt(host):
+        if self.longest <= 0 or self.is_trusted(host, now) or self._is_exempt(host):
             return 0.0
         network = network_of(host)
         record = self._records.get(network)
@@ -109,7 +109,8 @@ class Penalties:
         while len(self._trusted) > MOST_SOURCES:
             del self._trusted[next(iter(self._trusted))]
 
-    def _is_trusted(self, host: str, now: float) -> bool:
+    def is_trusted(self, host: str, now: float) -> bool:
+        """Whether a client has logged in from there lately."""
         until = self._trusted.get(network_of(host))
         return until is not None and until > now
 

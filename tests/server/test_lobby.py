@@ -36,6 +36,32 @@ def test_of_one_network_the_oldest_makes_room_sooner() -> None:
     assert len(door.lobby) == 4
 
 
+def test_a_network_that_is_known_has_no_more_places_than_others() -> None:
+    door = Door(100)
+    door.lobby.of_one_network = 10
+    for n in range(30):
+        door.lobby.enter(lambda n=n: door.out.append(f"{n}"), "192.0.2.1", is_known=n < 20)  # type: ignore[misc]
+    assert len(door.lobby) == 10
+    assert door.out[:3] == ["8", "9", "10"]
+
+
+def test_a_flood_from_everywhere_leaves_places_to_those_who_are_known() -> None:
+    door = Door(20)
+    home = [door.lobby.enter(lambda n=n: door.out.append(f"home {n}"), "192.0.2.1", is_known=True) for n in range(10)]  # type: ignore[misc]
+    for n in range(40):
+        door.enter(str(n), f"198.51.100.{n}")
+    assert len(door.lobby) == 20
+    assert [name for name in door.out if name.startswith("home")] == ["home 8", "home 9"]
+    for guest in home:
+        guest.leave()
+    assert len(door.lobby) == 12
+    for n in range(100):  # where all are known, the biggest crowd goes first, and a stranger gets in
+        door.lobby.enter(lambda: None, f"203.0.113.{n}", is_known=True)
+    door.enter("last", "198.51.100.1")
+    assert len(door.lobby) == 20
+    assert "last" not in door.out
+
+
 def test_who_has_left_is_not_put_out() -> None:
     door = Door(2)
     a, _b = door.enter("a"), door.enter("b")

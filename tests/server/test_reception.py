@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
@@ -478,6 +479,28 @@ async def test_a_flood_of_strangers_is_bounded_and_stops_nobody() -> None:
             for stream in silent:
                 assert await ending(stream) in ("eof", "reset")
             assert sum(not peer.lost for peer in links) <= 20
+
+
+@BOTH
+async def test_who_comes_back_under_a_flood_gets_in(mux: bool) -> None:
+    """However many come from everywhere before he has logged in."""
+    with logged():
+        async with running_server({"transport.tcpMux": mux}) as server, peers_of(server) as peers:
+            server.lobby.limit = 20
+            await (await peers.logged_in()).control.stream.aclose()
+            slow = await peers.connect()
+            await until(lambda: len(server.lobby) == 1)
+            flood = []
+            for n in range(2, 62):
+                sock = socket.socket()
+                sock.bind((f"127.0.0.{n}", 0))
+                sock.connect(("127.0.0.1", server.config.bind_port))
+                flood.append(sock)
+                await trio.lowlevel.checkpoint()
+            await until(lambda: server.lobby.put_out >= 41)
+            assert (await slow.log_in()).error == ""
+            for sock in flood:
+                sock.close()
 
 
 @BOTH

@@ -39,6 +39,8 @@ _CLOSE = 300  # s to finish a stream that we have closed
 _MOST_CLOSED = 16384  # such streams; beyond them the one closed first has had its time
 _FULL_RECORD = 16000  # bytes; TLS records that carry much have a little over that
 _READ_TURN = 1 << 20  # bytes taken from one link before others get their turn
+_LONG = 0.01  # s; a link whose bytes take longer to be dealt with gives fewer of them at a time
+_LEAST = 16384  # bytes, or the rest of a TLS record would be taken for the next one
 _GONE = "connection closed by the other side"
 _TOO_MANY_ANSWERS = "asks for more answers than it reads"
 
@@ -275,6 +277,7 @@ class MuxLink:
         self._heard = False  # something came, or room to send: a ping behind megabytes on a slow line is answered late
         self._on_lost = on_lost
         self._open = True
+        self._room = SCRATCH_SIZE  # bytes taken at a time: of frames that open streams and reset them, 256 KiB take 0.3 s
         self._blocked = False
         self._blocked_at = 0.0
         self._blocked_for = 0.0  # s since the last tick
@@ -342,7 +345,7 @@ class MuxLink:
     def _read_plain(self) -> None:
         scratch = self.engine.scratch
         try:
-            n = self._sock.recv_into(scratch)
+            n = self._sock.recv_into(scratch, self._room)
             if n == 0:
                 self._lose(_GONE)
             else:
@@ -359,7 +362,7 @@ class MuxLink:
         budget = _READ_TURN
         try:
             while True:
-                n = receive(SCRATCH_SIZE, scratch)
+                n = receive(self._room, scratch)
                 # Where the peer's record was not full, there will hardly be another. If there is, it is still in the socket: epoll tells.
                 over = n < _FULL_RECORD
                 if not over:
@@ -371,7 +374,7 @@ class MuxLink:
                 if over or not self._open:
                     return
                 budget -= n
-                if budget <= 0:
+                if budget <= 0 or self._room < SCRATCH_SIZE:
                     self.engine.soon(self._read)
                     return
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -383,12 +386,13 @@ class MuxLink:
         """Fill the scratch memory, behind `got` bytes, with what is there: as many bytes as came, and whether that was all for now."""
         scratch, receive = self.engine.scratch, self._receive
         try:
-            while got < SCRATCH_SIZE:
-                n = receive(SCRATCH_SIZE - got, scratch[got:])
+            room = self._room
+            while got < room:
+                n = receive(room - got, scratch[got:])
                 if n == 0:
                     raise ssl.SSLZeroReturnError(0, "closed")
                 got += n
-                if n < _FULL_RECORD and got < SCRATCH_SIZE:
+                if n < _FULL_RECORD and got < room:
                     return got, True
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return got, True
@@ -403,7 +407,16 @@ class MuxLink:
             if self.allowance < 0:
                 raise PeerError("sends more than it may")
         session = self.session
-        session.receive_data(data)
+        if len(data) < _LEAST:
+            session.receive_data(data)
+        else:
+            began = perf_counter()
+            session.receive_data(data)
+            took = perf_counter() - began
+            if took > _LONG:
+                self._room = max(_LEAST, self._room >> 2)  # the others wait as long as one link is dealt with
+            elif self._room < SCRATCH_SIZE and took < _LONG / 4:
+                self._room <<= 1
         if session.overflowed:
             raise PeerError(_TOO_MANY_ANSWERS)
 

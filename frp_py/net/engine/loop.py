@@ -255,17 +255,17 @@ class Engine:
         self.busy = True
         poll, get = self._epoll.poll, self._handlers.get
         linger = 0.0
-        events: list[tuple[int, int]] = []
-        if self._put_off:
-            events = self._first.poll(0, _SLICE // 2) + self._put_off  # and no more of them: each time some of the others come too
-            self._put_off = []
         try:
-            while True:
-                events = events or poll(linger, _EVENTS)
+            if self._put_off:
+                self._go_on(at_last)
+            while not self._put_off:
+                events = poll(linger, _EVENTS)
                 if not events and not self._soon:
                     break
-                for start in range(0, len(events), _SLICE):
-                    for fd, event in events[start : start + _SLICE]:
+                if len(events) > _SLICE:
+                    self._handle_many(events, at_last)
+                else:
+                    for fd, event in events:
                         handler = get(fd)
                         if handler is not None:
                             try:
@@ -273,10 +273,6 @@ class Engine:
                             except Exception:
                                 log.exception("bug in the handler of descriptor %d", fd)
                                 self.unwatch(fd)
-                    if start + _SLICE < len(events) and perf_counter() > at_last:
-                        self._put_off = events[start + _SLICE :]
-                        break
-                events = []
                 if self._flushes or self._soon or self._graves:
                     self.finish_batch(at_last)
                 if self.tasks_wait or perf_counter() > until:
@@ -287,6 +283,29 @@ class Engine:
             self.busy = False
             if self._soon or self._put_off:
                 self._ring()
+
+    def _handle_many(self, events: list[tuple[int, int]], at_last: float) -> None:
+        """Call the handlers; what isn't done at `at_last` is put off until trio had its turn."""
+        get = self._handlers.get
+        for start in range(0, len(events), _SLICE):
+            if start and perf_counter() > at_last:
+                self._put_off = events[start:]
+                return
+            for fd, event in events[start : start + _SLICE]:
+                handler = get(fd)
+                if handler is not None:
+                    try:
+                        handler(event)
+                    except Exception:
+                        log.exception("bug in the handler of descriptor %d", fd)
+                        self.unwatch(fd)
+
+    def _go_on(self, at_last: float) -> None:
+        """With what was put off, behind a few of those who don't wait for it: each time some of the others come too."""
+        events = self._first.poll(0, _SLICE // 2) + self._put_off
+        self._put_off = []
+        self._handle_many(events, at_last)
+        self.finish_batch(at_last)
 
     def finish_batch(self, at_last: float = math.inf) -> None:
         """Do what was put off until now: callbacks, but none is begun later than `at_last`, flushes, closing."""

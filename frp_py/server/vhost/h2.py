@@ -290,7 +290,7 @@ class H2Connection:
     @property
     def is_resting(self) -> bool:
         """Whether he asks for nothing and waits for nothing."""
-        return not self.streams and not self.end.kept
+        return not self.streams and not self._rest and not self.end.kept
 
     def retire(self) -> None:
         """Nothing was asked for in a long time."""

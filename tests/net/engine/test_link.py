@@ -664,3 +664,45 @@ async def test_the_system_is_not_given_megabytes_to_send_later() -> None:
         nursery.cancel_scope.cancel()
         link.close()
         there.close()
+
+
+@kinds
+async def test_a_link_whose_bytes_take_long_gives_few_at_a_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that are much work and few bytes: the others wait until what was taken has been dealt with."""
+    now = 0.0
+    cost = 0.0  # s a byte
+    monkeypatch.setattr(link_module, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        link = Link(engine, pair())
+        ours, theirs = await link.streams()
+        pieces: list[int] = []
+        receive_data = Session.receive_data
+
+        def dealt_with(session: Session, data: memoryview) -> None:
+            nonlocal now
+            if session is link.server.session:
+                pieces.append(len(data))
+                now += cost * len(data)
+            receive_data(session, data)
+
+        monkeypatch.setattr(Session, "receive_data", dealt_with)
+        data = noise(3 << 20)
+
+        async def sent() -> None:
+            await ours.send_all(data)
+
+        async def received() -> None:
+            got = bytearray()
+            while len(got) < len(data):
+                got += await theirs.receive_some()
+            assert got == data
+
+        for each, most in ((1e-6, 16384), (1e-9, 1 << 20)):
+            cost = each
+            pieces.clear()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sent)
+                nursery.start_soon(received)
+            assert max(pieces[len(pieces) // 2 :]) <= most
+        assert max(pieces) > 100_000
+        link.close()
