@@ -8,8 +8,9 @@ Windows tune themselves. A stream starts with the 256 KiB that the protocol give
 half a window without falling behind, and quickly enough for the window to be what limits it, the window doubles, up to
 frp's 6 MiB. So a reader that stands still holds 256 KiB, not 6 MiB, and the sum of all that was added is bounded by a `Budget`.
 
-What is put into the buffer waits there until all that is in it has gone. Where that takes long, the driver lowers `Session.most_queued`; and a
-stream that has put nothing in yet finds a little room behind the others, so that a key stroke doesn't wait for its turn among uploads.
+What is put into the buffer waits there until all that is in it has gone. Where that takes long, the driver lowers
+`Session.most_queued`; and a stream that has put nothing in yet finds a little room behind the others, so that a key stroke
+doesn't wait for its turn among uploads.
 """
 
 from __future__ import annotations
@@ -209,6 +210,7 @@ class Stream:
             self.flags = 0
             session.end = end
             self.send_window -= total
+            self._turn = session.turn
             done = total
         while done < total:
             if session.end > _FLUSH_AT:
@@ -229,9 +231,8 @@ class Stream:
             self.flags = 0
             session.end = start + n
             self.send_window -= n
-            done += n
-        if done:
             self._turn = session.turn
+            done += n
         if done and not session.awake:
             session.awake = True
             session.wake()

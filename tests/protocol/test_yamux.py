@@ -21,6 +21,7 @@ from frp_py.protocol.yamux import (
     FIN,
     FRP_FIRST_INCREMENT,
     GO_AWAY,
+    HEADER_SIZE,
     HELD,
     INITIAL_WINDOW,
     MAX_WINDOW,
@@ -609,9 +610,11 @@ def test_a_full_buffer_blocks_and_lets_go_on_when_it_is_empty() -> None:
     one, two = a.opened(), a.opened()
     one.send_window = two.send_window = MAX_WINDOW
     n = one.send(bytes(1 << 20))
-    assert BUFFER_SIZE - 20_000 < n < BUFFER_SIZE
+    assert yamux.MOST_QUEUED - HEADER_SIZE <= n + HEADER_SIZE <= yamux.MOST_QUEUED
+    assert two.pull(len) == 4096  # a little for who had nothing in it
     assert two.pull(lambda room: pytest.fail("there is no room")) == BLOCKED
-    assert two.pull(lambda room: pytest.fail("there is no room")) == BLOCKED
+    assert one.pull(lambda room: pytest.fail("there is no room")) == BLOCKED
+    assert two.send(b"x") == 0
     assert a.waiting == [one, two]
     a.sent(1000)
     assert one.events == two.events == []
@@ -622,6 +625,46 @@ def test_a_full_buffer_blocks_and_lets_go_on_when_it_is_empty() -> None:
     a.drained()
     assert one.events == two.events == ["writable"]
     assert a.waiting == []
+
+
+def test_a_key_stroke_does_not_wait_for_its_turn_among_uploads() -> None:
+    a = Side(client=True)
+    uploads = [a.opened() for _ in range(4)]
+    typing, pulling = a.opened(), a.opened()
+    for _ in range(3):
+        for upload in uploads:
+            upload.send(bytes(200_000))
+        assert [upload.pull(lambda room: pytest.fail("there is no room")) for upload in uploads] == [BLOCKED] * 4
+        assert typing.send(b"x") == 1
+        assert pulling.pull(lambda room: 1) == 1
+        assert typing.send(b"y") == 0  # once, until all has gone
+        sent(a)
+        for upload in uploads:
+            upload.send_window = 200_000
+
+
+def test_no_more_is_queued_than_the_driver_wants() -> None:
+    a = Side(client=True)
+    one, two = a.opened(), a.opened()
+    a.most_queued = yamux.LEAST_QUEUED
+    assert one.send(bytes(100_000)) == yamux.LEAST_QUEUED - HEADER_SIZE
+    assert two.send(bytes(100_000)) == 4096
+    sent(a)
+    assert one.pull(lambda room: len(room)) == yamux.LEAST_QUEUED - HEADER_SIZE
+    assert two.pull(lambda room: len(room)) == 4096
+
+
+def test_what_is_left_for_newcomers_ends_before_the_room_of_control_frames() -> None:
+    a = Side(client=True)
+    streams = [a.opened() for _ in range(40)]
+    for stream in streams:
+        stream.send_window = MAX_WINDOW
+    taken = [stream.send(bytes(1 << 20)) for stream in streams]
+    assert taken[1:8] == [4096] * 7
+    assert taken[9:] == [0] * 31
+    assert sum(taken) < BUFFER_SIZE - 8192
+    a.ping()
+    assert len(sent(a)) <= BUFFER_SIZE
 
 
 def test_control_frames_find_room_when_data_does_not() -> None:
@@ -641,14 +684,14 @@ def test_order_is_kept_when_the_buffer_runs_over() -> None:
     one, two = a.opened(), a.opened()
     one.send_window = MAX_WINDOW
     one.send(bytes(1 << 20))
-    for i in range(5000):
+    for i in range(8000):
         a.feed(frame(PING | SYN, 0, i))
     assert len(a.extra) > 40_000
     assert two.send(b"later") == 0
     assert two.pull(lambda room: pytest.fail("it would overtake")) == BLOCKED
     one.finish()
     found = frames_in(sent(a))
-    assert [f[2] for f in found if f[0] == PING | ACK] == list(range(5000))
+    assert [f[2] for f in found if f[0] == PING | ACK] == list(range(8000))
     assert found[-1][:2] == (WINDOW_UPDATE | FIN, 1)
     assert two.events == ["writable"]
 

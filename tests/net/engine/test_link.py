@@ -666,6 +666,44 @@ async def test_the_system_is_not_given_megabytes_to_send_later() -> None:
         there.close()
 
 
+async def test_on_a_slow_way_what_comes_next_waits_behind_milliseconds_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(link_module, "perf_counter", lambda: now)
+    async with running_engine() as engine:
+        half = Half(engine, buffer=8192)
+        link = half.link
+        end, heard = half.open()
+        end.send_window = 1 << 30
+
+        def queued() -> tuple[int, int]:
+            return link.session.most_queued, link._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+        usual = queued()
+        assert usual == (yamux.MOST_QUEUED, 131072)
+        end.feed(memoryview(bytes(3_000_000)))
+        link.flush()
+        assert link._blocked
+        for sent, seconds, expected in (
+            (10_000_000, 1.0, (40_000, 40_000)),
+            (10_000, 1.0, (yamux.LEAST_QUEUED, yamux.LEAST_QUEUED)),
+            (1_000_000, 0.3, (yamux.LEAST_QUEUED, yamux.LEAST_QUEUED)),  # in between: as it was
+            (1_000_000_000, 0.6, usual),
+            (1_000_000, 0.6, (yamux.LEAST_QUEUED, yamux.LEAST_QUEUED)),
+        ):
+            now += seconds
+            link._sent = sent
+            half.ticks(1)
+            assert queued() == expected
+        half.ticks(1)
+        assert queued() == usual  # it doesn't hinder any more
+        now += 1
+        while end.kept or link._blocked:
+            await half.hear()
+        assert heard.events[-1] == "drained"
+        link.close()
+        half.peer.close()
+
+
 @kinds
 async def test_a_link_whose_bytes_take_long_gives_few_at_a_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that are much work and few bytes: the others wait until what was taken has been dealt with."""
