@@ -23,7 +23,7 @@ from bench.contestants import Contestant, HaProxy, Pair, Ssh
 from bench.loads import QUICK, Figures, Scale
 from bench.places import LOOPBACK, Place, slow_way
 from bench.report import Result, page, table
-from bench.scenarios import DELAY, RATE, SCENARIOS, Scenario
+from bench.scenarios import SCENARIOS, Scenario
 from bench.services import services
 from bench.system import ROOT, Unavailable, find, machine, python
 
@@ -99,14 +99,14 @@ def main() -> None:
     scale, rounds = (QUICK, args.rounds or 1) if args.quick else (Scale(), args.rounds or 3)
     results: dict[str, Result] = {}
     began = time.monotonic()
-    for slow in (False, True):
-        chosen = [name for name in names if SCENARIOS[name].slow is slow]
+    for way in dict.fromkeys(scenario.way for scenario in SCENARIOS.values()):
+        chosen = [name for name in names if SCENARIOS[name].way == way]
         if not chosen:
             continue
         with ExitStack() as stack:
             directory = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
             try:
-                place = stack.enter_context(slow_way(directory, delay=DELAY, rate=RATE)) if slow else LOOPBACK
+                place = stack.enter_context(slow_way(directory, way)) if way is not None else LOOPBACK
                 local = stack.enter_context(services(directory, place.far))
             except Unavailable as reason:
                 print(f"{', '.join(chosen)}: skipped, {reason}")

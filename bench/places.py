@@ -29,6 +29,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 NEAR, FAR = "10.231.7.1", "10.231.7.2"
 
 
+@dataclass(frozen=True)
+class Way:
+    """From one half to the other, and the same back."""
+
+    delay: float
+    """Seconds."""
+    rate: float
+    """Bits a second."""
+
+    def __str__(self) -> str:
+        return f"{self.delay * 1e3:g} ms each way and {self.rate / 1e6:g} Mbit/s"
+
+
 @dataclass
 class Place:
     """`near` has the server and the users, `far` the client and the services; commands that begin with these run there."""
@@ -73,8 +86,8 @@ def enter(namespace: str) -> None:
 
 
 @contextmanager
-def slow_way(directory: Path, *, delay: float, rate: float) -> Iterator[Place]:
-    """Two namespaces; `delay` in seconds each way, `rate` in bits a second each way. Raises Unavailable."""
+def slow_way(directory: Path, way: Way) -> Iterator[Place]:
+    """Two namespaces, and the way between them. Raises Unavailable."""
     if os.geteuid():
         raise Unavailable("network namespaces need root")
     ip = find("ip")
@@ -91,9 +104,9 @@ def slow_way(directory: Path, *, delay: float, rate: float) -> Iterator[Place]:
             run("netns", "add", name)
             made.append(name)
             run("-n", name, "link", "set", "lo", "up")
-        with running([*python("bench.places"), *names, str(delay), str(rate)], directory / "way.log", pipe=True) as way:
-            assert way.popen.stdout is not None
-            if way.popen.stdout.readline() != "ready\n":
+        with running([*python("bench.places"), *names, str(way.delay), str(way.rate)], directory / "way.log", pipe=True) as carrier:
+            assert carrier.popen.stdout is not None
+            if carrier.popen.stdout.readline() != "ready\n":
                 raise Unavailable("no TUN devices")
             for name, own, other in ((names[0], NEAR, FAR), (names[1], FAR, NEAR)):
                 run("-n", name, "address", "add", own, "peer", other, "dev", "way")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bench.loads import Figures
-from bench.scenarios import DELAY, RATE, SCENARIOS
+from bench.scenarios import HOME, SCENARIOS, WAN
 
 CEILING = "haproxy"
 
@@ -99,7 +99,7 @@ def plots(results: dict[str, Result]) -> dict[str, str]:
             row = [(who, f[unit] / ceiling[unit], f"{f[unit] / ceiling[unit]:.2f}") for who, f in result.figures.items() if who != CEILING]
             relative.append((f"{name}, {unit}", row))
         for kind, rows in (("p99 us", latency), ("KB per user", memory), ("KB per client", memory), ("KB per proxy", memory)):
-            if kind == "p99 us" and name not in ("latency", "mixed"):
+            if kind == "p99 us" and name not in ("latency", "mixed", "home_mixed"):
                 continue
             row = [(who, f[kind], number(f[kind])) for who, f in result.figures.items() if kind in f]
             if row:
@@ -123,8 +123,9 @@ What `make bench` has measured; `make bench ARGS=--publish` writes this page ane
 Users, services and the programs share the processors of this machine, so the figures compare with one another and with nothing
 else. All contestants take turns within one run, and the median of the rounds is shown. CPU and memory are those of both programs
 together. `haproxy` is two HAProxies in a row: two hops in C with neither TLS nor multiplexing between them, the practical ceiling;
-what is in brackets is a fraction of its figures. `ssh -R` has one encrypted connection, as frp_py has. The *slow way* of the `wan`
-rows takes {delay:g} ms each way and {rate:g} Mbit/s, between two network namespaces.
+what is in brackets is a fraction of its figures. `ssh -R` has one encrypted connection, as frp_py has. In the `wan` and
+`home` rows the two programs are in two network namespaces, with a way of {wan} between them, or of
+{home}.
 
 {plots}
 """
@@ -142,7 +143,7 @@ def page(directory: Path, results: dict[str, Result], facts: list[tuple[str, str
         (images / name).write_text(svg)
     listed = "\n\n".join(f"![{re.findall('<title>(.*?)</title>', svg)[0]}](performance/{name})" for name, svg in drawn.items())
     facts_table = "\n".join(("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts)))
-    text = _INTRO.format(machine=facts_table, plots=listed, delay=DELAY * 1e3, rate=RATE / 1e6)
+    text = _INTRO.format(machine=facts_table, plots=listed, wan=WAN, home=HOME)
     for name, result in results.items():
         text += f"\n## {name}\n\n{SCENARIOS[name].what[:1].upper()}{SCENARIOS[name].what[1:]}.\n\n"
         if result.figures:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench import loads
 from bench.contestants import FRP, TCP, UDP, VHOST, Setup
 from bench.loads import Load
+from bench.places import Way
 
 USUAL, PLAIN, PLAIN_NO_MUX, CUTTABLE = Setup(), Setup(tls=False), Setup(tls=False, mux=False), Setup(relay=True)
 
@@ -22,12 +23,11 @@ class Scenario:
     """What contestants must be able to do."""
     web: bool = False
     """Needs nginx and wrk."""
-    slow: bool = False
-    """Over the slow way."""
+    way: Way | None = None
+    """Between the two programs; None: they are on one machine."""
 
 
-DELAY, RATE = 0.02, 200e6
-"""Of the slow way: seconds and bits a second, each way."""
+WAN, HOME = Way(delay=0.02, rate=200e6), Way(delay=0.01, rate=10e6)
 
 SCENARIOS = {
     "start": Scenario("start until users are served", loads.start, wants=FRP),
@@ -54,8 +54,10 @@ SCENARIOS = {
     "idle_proxies": Scenario("proxies at rest (2,000 of one client), at the server", loads.idle_proxies, wants=FRP),
     "reconnect": Scenario("the way to the server is cut", loads.reconnect, CUTTABLE, FRP),
     "storm": Scenario("the server is killed and starts again, with 500 clients", loads.storm, wants=FRP),
-    "wan_bulk": Scenario("upload over the slow way", loads.bulk(part=0.1), slow=True),
-    "wan_bulk_x8": Scenario("eight uploads over the slow way", loads.bulk(streams=8, part=0.1), slow=True),
-    "wan_latency": Scenario("one user who waits, over the slow way", loads.round_trips, slow=True),
-    "wan_mixed": Scenario("the same, beside four uploads", loads.mixed, slow=True),
+    "wan_bulk": Scenario(f"upload, {WAN}", loads.bulk(part=0.1), way=WAN),
+    "wan_bulk_x8": Scenario(f"eight uploads, {WAN}", loads.bulk(streams=8, part=0.1), way=WAN),
+    "wan_latency": Scenario(f"one user who waits, {WAN}", loads.round_trips, way=WAN),
+    "wan_mixed": Scenario("the same, beside four uploads", loads.mixed, way=WAN),
+    "home_bulk": Scenario(f"upload, {HOME}", loads.bulk(part=0.01), way=HOME),
+    "home_mixed": Scenario(f"one user who waits, beside four uploads, {HOME}", loads.mixed, way=HOME),
 }
