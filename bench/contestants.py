@@ -131,12 +131,13 @@ class Contestant(Protocol):
 
 
 class Pair:
-    """Programs that read frp's files; the commands get `-c FILE`."""
+    """Programs that read frp's files; the commands get `-c FILE`. They may take `patience` seconds to serve."""
 
     can = frozenset((TCP, UDP, VHOST, FRP))
 
-    def __init__(self, frps: str, frpc: str) -> None:
+    def __init__(self, frps: str, frpc: str, *, patience: float = 15.0) -> None:
         self._commands = shlex.split(frps), shlex.split(frpc)
+        self._patience = patience
 
     @contextmanager
     def between(self, place: Place, services: dict[str, int], directory: Path, setup: Setup) -> Iterator[Tunnel]:
@@ -172,7 +173,7 @@ class Pair:
                 tunnel.processes.append(process)
                 stack.callback(process.end)
                 for port in ports:
-                    wait_for(port, process)
+                    wait_for(port, process, self._patience)
                 tunnel.started.append(time.perf_counter() - began)
 
             def restart() -> Process:
