@@ -17,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.corpus import FAULTS, FOUND, LONGEST, ROOT, WORK, inputs, mutated, write
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.corpus import FAULTS, FOUND, LONGEST, ROOT, WORK, mutated, write
+from tests.fuzz.cuts import Target
+from tests.fuzz.seeds import inputs
+from tests.fuzz.targets import TARGETS
 
 KEPT_SIZE = 2048
 KEPT = 40
@@ -112,8 +114,9 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         kept = f"; {keep(name)} inputs kept" if args.keep and GUIDED and not done.returncode else ""
         output = done.stdout + done.stderr
-        count = re.search(r"(?:executed_units:\s*|^)(\d+)", output)
-        print(f"{name:<18} {'FAULT' if done.returncode else 'ok':<6} {count[1] if count else '?':>10} inputs{kept}", flush=True)
+        count, covered = re.search(r"(?:executed_units:\s*|^)(\d+)$", output, re.MULTILINE), re.findall(r"\bcov: (\d+)", output)
+        grown = f"; coverage {covered[0]} to {covered[-1]}" if covered else ""
+        print(f"{name:<18} {'FAULT' if done.returncode else 'ok':<6} {count[1] if count else '?':>10} inputs{grown}{kept}", flush=True)
         if done.returncode:
             failed.append(name)
             print(output[-4000:])

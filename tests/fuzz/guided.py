@@ -8,8 +8,10 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-with atheris.instrument_imports(include=["frp_py"]):
-    from tests.fuzz.corpus import FAULTS, LONGEST, WORK, inputs, write
+# The book of ports sees no bytes, and looks at all 65536 of them when a server starts: traced, that takes 40 ms.
+with atheris.instrument_imports(include=["frp_py"], exclude=["frp_py.server.ports"]):
+    from tests.fuzz.corpus import FAULTS, LONGEST, WORK, write
+    from tests.fuzz.seeds import inputs
     from tests.fuzz.targets import TARGETS
 
 
@@ -22,7 +24,7 @@ def main() -> None:
         for data in inputs(name):
             write(Path(start), data)
         limits = [f"-max_total_time={max(1, round(float(seconds)))}", f"-max_len={LONGEST}", f"-seed={seed}", "-rss_limit_mb=1024"]
-        output = ["-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={FAULTS / name}/"]
+        output = ["-print_final_stats=1", f"-artifact_prefix={FAULTS / name}/"]
         atheris.Setup([sys.argv[0], *limits, *output, str(WORK / name), start], TARGETS[name])
         atheris.Fuzz()
 
