@@ -1,7 +1,7 @@
-"""Fuzz for longer: `make fuzz`, or `python -m tests.fuzz [TARGET ...] [--seconds N] [--seed N] [--keep]`.
+"""Fuzz for longer: `make fuzz`, or `python -m tests.fuzz [TARGET ...] [--seconds N] [--seed N] [--jobs N] [--keep]`.
 
-With atheris installed (`pip install atheris`) a run is guided by coverage, else it changes inputs blindly. Each target has its own
-process and its share of the time. An input that shows a fault is written to build/fuzz/faults/TARGET and ends the run with status 1;
+With atheris installed a run is guided by coverage, else it changes inputs blindly. Each target has its own process and its share of the
+time. An input that shows a fault is written to build/fuzz/faults/TARGET, and the run ends with status 1;
 `python -m tests.fuzz TARGET --input FILE` repeats it. `--keep` adds to tests/data/corpus the inputs, up to 2 KB each, that reach
 code which no input there reaches.
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.fuzz.corpus import FAULTS, FOUND, LONGEST, ROOT, WORK, mutated, write
@@ -84,11 +86,29 @@ def keep(name: str) -> int:
     return taken
 
 
+def fuzzed(name: str, seconds: float, seed: int) -> subprocess.CompletedProcess[str]:
+    """One target, in a process of its own."""
+    if GUIDED:
+        command = ["tests.fuzz.guided", name, str(seconds), str(seed)]
+    else:
+        command = ["tests.fuzz", name, "--alone", "--seconds", str(seconds), "--seed", str(seed)]
+    return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT)
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """How that ended, how many inputs there were, and from what to what coverage has grown, in branches of our own code."""
+    output = done.stdout + done.stderr
+    count, covered = re.search(r"(?:executed_units:\s*|^)(\d+)$", output, re.MULTILINE), re.findall(r"\bcov: (\d+)", output)
+    grown = f"; coverage {covered[0]} to {covered[-1]}" if covered else ""
+    return f"{'FAULT' if done.returncode else 'ok':<6} {count[1] if count else '?':>10} inputs{grown}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=float, default=120, help="for all targets together")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many targets at once")
     parser.add_argument("--keep", action="store_true", help="add what reaches new code to the corpus")
     parser.add_argument("--input", type=Path, help="run one target on this file")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
@@ -102,24 +122,16 @@ def main() -> None:
         print(blindly(args.targets[0], args.seconds, args.seed))
         return
     names = args.targets or list(TARGETS)
-    share = args.seconds / len(names)
+    share = args.seconds * min(args.jobs, len(names)) / len(names)
     print(f"{'guided by coverage' if GUIDED else 'blind (atheris is not installed)'}; {share:.1f} s for each target; seed {args.seed}")
     failed = []
-    for name in names:
-        here = [sys.executable, "-m"]
-        if GUIDED:
-            command = [*here, "tests.fuzz.guided", name, str(share), str(args.seed)]
-        else:
-            command = [*here, "tests.fuzz", name, "--alone", "--seconds", str(share), "--seed", str(args.seed)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        kept = f"; {keep(name)} inputs kept" if args.keep and GUIDED and not done.returncode else ""
-        output = done.stdout + done.stderr
-        count, covered = re.search(r"(?:executed_units:\s*|^)(\d+)$", output, re.MULTILINE), re.findall(r"\bcov: (\d+)", output)
-        grown = f"; coverage {covered[0]} to {covered[-1]}" if covered else ""
-        print(f"{name:<18} {'FAULT' if done.returncode else 'ok':<6} {count[1] if count else '?':>10} inputs{grown}{kept}", flush=True)
-        if done.returncode:
-            failed.append(name)
-            print(output[-4000:])
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for name, done in zip(names, pool.map(lambda name: fuzzed(name, share, args.seed), names), strict=True):
+            kept = f"; {keep(name)} inputs kept" if args.keep and GUIDED and not done.returncode else ""
+            print(f"{name:<18} {told(done)}{kept}", flush=True)
+            if done.returncode:
+                failed.append(name)
+                print((done.stderr + done.stdout)[-4000:])
     if failed:
         sys.exit(f"faults in {', '.join(failed)}; the inputs are in {FAULTS.relative_to(ROOT)}")
 
