@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m tests.fuzz.guided TARGET SECONDS SEED`, as `python -m tests.fuzz` starts it."""
+"""Fuzzing under atheris, which sees what of our code an input reaches, and tries most what reaches something new."""
 
 from __future__ import annotations
 
@@ -15,19 +15,14 @@ with atheris.instrument_imports(include=["frp_py"], exclude=["frp_py.server.port
     from tests.fuzz.targets import TARGETS
 
 
-def main() -> None:
+def guided(name: str, seconds: float, seed: int) -> None:
     """Doesn't return: the library ends the process."""
-    name, seconds, seed = sys.argv[1:]
     (FAULTS / name).mkdir(parents=True, exist_ok=True)
     (WORK / name).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as start:
         for data in inputs(name):
             write(Path(start), data)
-        limits = [f"-max_total_time={max(1, round(float(seconds)))}", f"-max_len={LONGEST}", f"-seed={seed}", "-rss_limit_mb=1024"]
+        limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}", f"-seed={seed}", "-rss_limit_mb=1024"]
         output = ["-print_final_stats=1", f"-artifact_prefix={FAULTS / name}/"]
         atheris.Setup([sys.argv[0], *limits, *output, str(WORK / name), start], TARGETS[name])
         atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import serving, sessions
-from tests.fuzz.corpus import FOUND, mutated
+from tests.fuzz.blind import mutated
+from tests.fuzz.corpus import FOUND
 from tests.fuzz.seeds import inputs, seeds
 from tests.fuzz.targets import TARGETS
 
