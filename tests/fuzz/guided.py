@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 # The book of ports sees no bytes, and looks at all 65536 of them when a server starts: traced, that takes 40 ms.
-with atheris.instrument_imports(include=["frp_py"], exclude=["frp_py.server.ports"]):
+with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=["frp_py"], exclude=["frp_py.server.ports"]):
+    import frp_py.server.vhost.h2  # noqa: F401 otherwise imported only when the first user of HTTP/2 comes
     from tests.fuzz.corpus import FAULTS, LONGEST, WORK, write
     from tests.fuzz.seeds import inputs
     from tests.fuzz.targets import TARGETS
