@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 from frp_py.client import health as probing
 from frp_py.client.plugins.folder import find, link_to, parts_of
@@ -20,6 +21,7 @@ from frp_py.config.proxies import HealthCheck, HttpHeader
 from frp_py.errors import FrpError
 from frp_py.net.http.rules import unescaped_path
 from frp_py.net.transports.upstream import Upstream
+from frp_py.net.web.request import decoded
 
 T = TypeVar("T")
 
@@ -123,7 +125,10 @@ def _folder() -> Path:
 
 
 def paths(data: bytes) -> None:
-    """Of requests for files: what is found is inside."""
+    """Of requests for files: what is found is inside. Names in those of the web API are what they are when they are encoded again."""
+    with contextlib.suppress(ValueError):
+        name = decoded(data.decode("latin-1"))
+        assert decoded(quote(name, safe="")) == name
     root = _folder()
     parts = parts_of(unescaped_path(b"/" + data))
     if parts is None:
