@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SOAK_SECONDS", "600")))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--users", type=int, default=12)
     args = parser.parse_args()
     directory = ROOT / "build" / "soak" / f"{args.seed}"
     shutil.rmtree(directory, ignore_errors=True)
@@ -40,14 +40,14 @@ def main() -> None:
 
         began = time.monotonic()
         soak = Soak(directory, args.seed, args.seconds, clients=args.clients, users=args.users, tell=tell)
-        faults = soak.run()
-        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.events)}")
+        found = soak.run()
+        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.faults.events)}")
         tell(f"the longest: {', '.join(f'{kind} {took:.1f} s' for kind, took in soak.longest.items())}")
-        recoveries = (f"{len(took)} after {cause}, {max(took):.1f} s at most" for cause, took in soak.recoveries.items())
+        recoveries = (f"{len(took)} after {cause}, {max(took):.1f} s at most" for cause, took in soak.faults.recoveries.items())
         tell(f"recoveries: {'; '.join(recoveries)}")
         tell(f"memory: {soak.counts.summary() or 'counted too seldom'}")
-    if faults:
-        sys.exit(f"{len(faults)} faults with seed {args.seed}; the logs are in {Path(directory).relative_to(ROOT)}")
+    if found:
+        sys.exit(f"{len(found)} faults with seed {args.seed}; the logs are in {Path(directory).relative_to(ROOT)}")
     shutil.rmtree(directory)
 
 

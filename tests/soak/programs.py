@@ -25,7 +25,10 @@ def report(number: int, frame: FrameType | None) -> None:
     """In the program, at SIGUSR1: write down what lives, by kind: tasks, and all that is of a class of ours."""
     gc.collect()
     kinds = Counter(map(type, gc.get_objects()))
-    counted = {kind.__name__: n for kind, n in kinds.items() if kind is Task or kind.__module__.startswith("frp_py.")}
+    ours = {kind: n for kind, n in kinds.items() if kind is Task or kind.__module__.startswith("frp_py.")}
+    counted = Counter[str]()
+    for kind, n in ours.items():
+        counted[kind.__name__ if not kind.__module__.startswith("frp_py.config.") else f"config {kind.__name__}"] += n
     path = Path(os.environ[_FILE])
     new = path.with_suffix(".new")
     new.write_text(json.dumps(counted))

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 from tests.e2e.test_fuzz import OPENINGS
 from tests.soak.counts import Counts, patiently
-from tests.soak.plan import Event, plan
-from tests.soak.programs import Watched
-from tests.soak.stage import CHANGES, Slot, Stage, check_output, recovered
-from tests.soak.targets import Target
-from tests.soak.users import PATIENCE, Fault, ask_json
+from tests.soak.faults import Faults
+from tests.soak.plan import plan
+from tests.soak.stage import Stage, check_output
+from tests.soak.users import PATIENCE, Fault
+from tests.soak.words import wrong_words
 from tests.support.programs import HOST, connect, reset
 
-BOUNDS = {
-    "start": 20.0,
-    "cut": 10.0,  # noticed at once, and tried again at once or in a fraction of a second
-    "kill client": 15.0,
-    "stop client": 15.0,
-    "black hole": 40.0,  # attempts to log in fail meanwhile: the next pause is 20 s at most, and an attempt takes up to 10 s
-    "restart server": 40.0,  # the same
-    "reload client": 10.0,
-    "reload server": 5.0,
-    "freeze": 5.0,
-    "dead link": 16.0,  # both sides ask after a second of silence and wait for 10 s, or wait for 8 s of heartbeats
-}
-"""Seconds until all users are served after the cause is gone; or until that is noticed."""
-
 _LONG = 8.0  # s: visits that take longer are told
-_FROZEN = 4.0  # s at most; far less than what is taken for a dead link
 _LONG_RUN = 60  # s: from there on the last count waits for what is kept for a minute
 
 
@@ -45,13 +29,13 @@ class Soak:
     """A run of so many seconds; everything random comes from the seed."""
 
     def __init__(
-        self, directory: Path, seed: int, seconds: float, *, clients: int = 6, users: int = 8, tell: Callable[[str], None] = print
+        self, directory: Path, seed: int, seconds: float, *, clients: int = 6, users: int = 12, tell: Callable[[str], None] = print
     ) -> None:
         self.seed = seed
         self._seconds = seconds
         self._tell = tell
         self._began = time.monotonic()
-        self._faults: list[str] = []
+        self._found: list[str] = []
         self._over = threading.Event()
         self._resting = threading.Event()
         self._busy = 0
@@ -59,11 +43,9 @@ class Soak:
         self.visits: Counter[str] = Counter()
         self.longest: defaultdict[str, float] = defaultdict(float)
         """Seconds of the longest visit of each kind."""
-        self.events: Counter[str] = Counter()
-        self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
-        """Seconds that each recovery took, by its cause."""
         self.counts = Counts()
         self._stage = Stage(directory, clients, random.Random(seed))
+        self.faults = Faults(self._stage, self._say, lambda: bool(self._found))
         self._threads = [threading.Thread(target=self._user, args=(number,), daemon=True) for number in range(users)]
         self._threads.append(threading.Thread(target=self._rubbish, daemon=True))
 
@@ -71,20 +53,20 @@ class Soak:
         """Returns the faults."""
         stage = self._stage
         try:
-            self._recover(stage.targets(), "start")
+            self.faults.recover(stage.targets(), "start")
             for thread in self._threads:
                 thread.start()
             self._count()
             half, next_count = self._seconds / 2, min(60.0, self._seconds / 4)
             events = plan(self.seed, [slot.steady for slot in stage.slots])
-            while self._elapsed < self._seconds and not self._faults:
+            while self._elapsed < self._seconds and not self._found:
                 event = next(events)
                 time.sleep(event.pause)
-                self._happen(event, server_too=self._elapsed < half)
+                self.faults.happen(event, server_too=self._elapsed < half)
                 if self._elapsed > next_count:
                     next_count = self._elapsed + min(60.0, self._seconds / 4)
                     self._count()
-            if not self._faults:
+            if not self._found:
                 self._count(strict=self._seconds >= _LONG_RUN)
                 self.counts.check_slopes()
         except Fault as fault:
@@ -103,11 +85,11 @@ class Soak:
         with contextlib.ExitStack() as stack:
             stack.callback(stage.close)
             try:
-                if not self._faults:
+                if not self._found:
                     self._end()
             except Fault as fault:
                 self._fault(str(fault))
-        return self._faults
+        return self._found
 
     @property
     def _elapsed(self) -> float:
@@ -117,7 +99,7 @@ class Soak:
         self._tell(f"{self._elapsed:7.1f} s  {what}")
 
     def _fault(self, what: str) -> None:
-        self._faults.append(what)
+        self._found.append(what)
         self._say(f"FAULT: {what}")
 
     # users
@@ -184,157 +166,6 @@ class Soak:
         for sock in held:
             sock.close()
 
-    # what goes wrong
-
-    def _recover(self, targets: Iterable[Target], what: str) -> None:
-        targets = list(targets)
-        took = recovered(targets, BOUNDS[what], what, lambda: bool(self._faults))
-        self.recoveries[what].append(took)
-        self._say(f"{what}: all {len(targets)} concerned are served after {took:.1f} s")
-
-    def _happen(self, event: Event, *, server_too: bool) -> None:
-        """`server_too`: servers may be started anew. In the second half they aren't, so that what they leak adds up."""
-        kind = event.kind if server_too or event.kind != "restart server" else "cut"
-        slot = self._stage.slots[event.slot]
-        self.events[kind] += 1
-        self._say(f"#{event.number} {kind}, {slot.name}")
-        acts = {
-            "cut": self._cut,
-            "black hole": self._black_hole,
-            "freeze": self._freeze,
-            "reload client": self._reload,
-            "many reloads": self._reload_often,
-            "reload server": self._reload_server,
-            "kill client": self._kill,
-            "stop client": self._stop,
-            "restart server": self._restart_server,
-        }
-        acts[kind](slot, event.rng)
-        for program in self._stage.programs:
-            if not program.runs:
-                raise Fault(f"{program.name} has ended by itself ({program.process.returncode}):\n{program.output[-2000:]}")
-            check_output(program)
-
-    def _disturbed(self, *things: str) -> list[Target]:
-        """From now on nobody relies on what needs one of these things."""
-        targets = self._stage.targets(*things)
-        for target in targets:
-            target.disturb()
-        return targets
-
-    def _cut(self, slot: Slot, rng: random.Random) -> None:
-        concerned = self._disturbed(slot.wire_name)
-        slot.wire.cut()
-        self._recover(concerned, "cut")
-
-    def _black_hole(self, slot: Slot, rng: random.Random) -> None:
-        """For a moment, or until both sides have noticed by themselves."""
-        swallow, short, seconds = rng.choice(({"up"}, {"down"}, {"up", "down"})), rng.random() < 0.5, rng.uniform(1, 6)
-        concerned, session = self._disturbed(slot.wire_name), slot.wire.oldest()
-        slot.wire.swallow = swallow
-        began = time.monotonic()
-        if short or session is None:
-            time.sleep(seconds)
-        else:
-            while holders := slot.wire.holders(session):
-                if time.monotonic() - began > BOUNDS["dead link"]:
-                    raise Fault(f"{' and '.join(holders)} of {slot.name} have not noticed that nothing comes from the other side")
-                time.sleep(0.05)
-            self.recoveries["dead link"].append(time.monotonic() - began)
-        slot.wire.swallow = set()
-        slot.wire.cut()  # what was swallowed can't be made up for
-        self._recover(concerned, "black hole")
-
-    def _freeze(self, slot: Slot, rng: random.Random) -> None:
-        """Nobody may lose anything by it."""
-        seconds = rng.uniform(0.5, _FROZEN)
-        program, thing = (slot.program, slot.name) if rng.random() < 0.5 else (slot.server.program, slot.server.name)
-        program.process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        program.process.send_signal(signal.SIGCONT)
-        self._recover(self._stage.targets(thing), "freeze")
-
-    def _kill(self, slot: Slot, rng: random.Random) -> None:
-        concerned = self._disturbed(slot.name)
-        slot.program.kill()
-        check_output(slot.program)
-        slot.start()
-        self._recover(concerned, "kill client")
-
-    def _stop(self, slot: Slot, rng: random.Random) -> None:
-        concerned = self._disturbed(slot.name)
-        self._ended_well(slot.program)
-        slot.start()
-        self._recover(concerned, "stop client")
-
-    def _restart_server(self, slot: Slot, rng: random.Random) -> None:
-        server, killed, seconds = slot.server, rng.random() < 0.5, rng.uniform(0, 3)
-        concerned = self._disturbed(server.name)
-        if killed:
-            server.program.kill()
-            check_output(server.program)
-        else:
-            self._ended_well(server.program)
-        time.sleep(seconds)
-        server.start()
-        self._recover(concerned, "restart server")
-
-    def _change(self, slot: Slot, rng: random.Random) -> None:
-        """Wish something else of those that reloads may touch."""
-        for target in slot.targets:
-            if not target.steady:
-                target.disturb()
-                target.offered = rng.random() < 0.7
-                target.extra = rng.choice(CHANGES)
-
-    def _reload(self, slot: Slot, rng: random.Random) -> None:
-        """Those that stay as they are keep their users."""
-        before = self._offered(slot)
-        self._change(slot, rng)
-        self._apply(slot, before)
-
-    def _reload_often(self, slot: Slot, rng: random.Random) -> None:
-        """One while the one before is being carried out; the last one counts."""
-        before = self._offered(slot)
-        for _ in range(rng.randrange(3, 8)):
-            self._change(slot, rng)
-            before |= self._offered(slot)
-            slot.reload()
-            time.sleep(rng.choice((0.0, 0.02, 0.2)))
-        self._change(slot, rng)
-        self._apply(slot, before)
-
-    @staticmethod
-    def _offered(slot: Slot) -> set[Target]:
-        return {target for target in slot.targets if target.offered}
-
-    def _apply(self, slot: Slot, before: set[Target]) -> None:
-        slot.reload()
-        self._recover(slot.wished(), "reload client")
-        end = time.monotonic() + BOUNDS["reload client"]
-        for target in before - self._offered(slot):
-            while target.works():
-                if time.monotonic() > end:
-                    raise Fault(f"{target.name} still serves after a reload without it")
-                time.sleep(0.05)
-
-    def _reload_server(self, slot: Slot, rng: random.Random) -> None:
-        """Nobody may notice, and what the file says now must hold."""
-        server, began = slot.server, time.monotonic()
-        server.reload(rng.randrange(50, 200))
-        while ask_json(server.web_port, "/api/serverinfo")["maxPortsPerClient"] != server.limit:
-            if time.monotonic() - began > BOUNDS["reload server"]:
-                raise Fault(f"{server.name} does not do what its file says")
-            time.sleep(0.02)
-        self.recoveries["reload server"].append(time.monotonic() - began)
-
-    @staticmethod
-    def _ended_well(program: Watched) -> None:
-        try:
-            program.stop()
-        except BaseException as failed:  # pytest's own
-            raise Fault(str(failed)) from None
-
     # what is left
 
     def _count(self, *, strict: bool = False) -> None:
@@ -346,10 +177,10 @@ class Soak:
                 raise Fault("users do not come to an end")
             time.sleep(0.05)
         for slot in self._stage.slots:
-            before = self._offered(slot)
+            before = self.faults.offered(slot)
             for target in slot.targets:
                 target.offered, target.extra = True, target.extra if target.steady else ""
-            self._apply(slot, before)
+            self.faults.apply(slot, before)
         for _ in patiently():
             if not self._stage.open:
                 break
@@ -364,38 +195,16 @@ class Soak:
     def _check_words(self, *, strict: bool) -> None:
         """What the web servers say: what runs is said to run, nothing else is, and nobody is said to use it."""
         for _ in patiently(75 if strict else 20):
-            wrong = [*self._wrong_words(kept=("sudp",) if strict else ("sudp", "http"))]
+            wrong = [*wrong_words(self._stage, kept=("sudp",) if strict else ("sudp", "http"))]
             if not wrong:
                 return
         raise Fault("; ".join(wrong[:5]))
-
-    def _wrong_words(self, kept: Collection[str]) -> Iterable[str]:
-        """`kept`: kinds whose connections may outlive their users."""
-        for server in self._stage.servers:
-            slots = [slot for slot in self._stage.slots if slot.server is server]
-            wished = {(target.name, target.kind) for slot in slots for target in slot.wished()}
-            for kind in {kind for _, kind in wished}:
-                for proxy in ask_json(server.web_port, f"/api/proxy/{kind}")["proxies"]:
-                    is_wished = (proxy["name"], kind) in wished
-                    if proxy["status"] != ("online" if is_wished else "offline"):
-                        yield f"{server.name} says that {proxy['name']} is {proxy['status']}"
-                    elif proxy["curConns"] and kind not in kept:
-                        yield f"{server.name} says that {proxy['name']} has {proxy['curConns']} users"
-                    wished.discard((proxy["name"], kind))
-            if wished:
-                yield f"{server.name} does not know {wished}"
-            if (clients := ask_json(server.web_port, "/api/serverinfo")["clientCounts"]) != len(slots):
-                yield f"{server.name} says that it has {clients} clients"
-        for slot in self._stage.slots:
-            said = {each["name"]: each["status"] for group in ask_json(slot.web_port, "/api/status").values() for each in group}
-            if said != dict.fromkeys((target.name for target in slot.wished()), "running"):
-                yield f"{slot.name} says: {said}"
 
     def _end(self) -> None:
         """All clients go: names and ports are free for another one, and the programs end well."""
         stage = self._stage
         for slot in stage.slots:
-            self._ended_well(slot.program)
+            self.faults.ended_well(slot.program)
         for _ in patiently():
             taken = [port for port, udp in stage.ports() if not _is_free(port, udp=udp)]
             if not taken:
@@ -404,13 +213,13 @@ class Soak:
             raise Fault(f"ports {taken} are taken, and there are no clients")
         for slot in stage.slots:
             slot.start()
-        self._recover(stage.targets(), "start")
+        self.faults.recover(stage.targets(), "start")
         for slot in stage.slots:
-            self._ended_well(slot.program)
+            self.faults.ended_well(slot.program)
             if "start error" in slot.program.output.rpartition("login to server success")[2]:
                 raise Fault(f"{slot.program.name} did not get all its proxies:\n{slot.program.output[-2000:]}")
         for server in stage.servers:
-            self._ended_well(server.program)
+            self.faults.ended_well(server.program)
 
 
 def _is_free(port: int, *, udp: bool) -> bool:

@@ -41,7 +41,7 @@ CHANGES = (
     "transport.bandwidthLimit = '4MB'",
     "healthCheck.type = 'tcp'\nhealthCheck.intervalSeconds = 1",
 )
-"""What reloads make of the others."""
+"""What reloads make of the others; the last is not for udp."""
 
 _CHANGING = ("tcp", "tcp", "udp", "http", "https")
 _STEADY = 3  # clients
