@@ -27,7 +27,7 @@ _WORDS: dict[str, Any] = {
 }
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_VERSION = re.compile(r"(?:\s*(?:#.*)?\n)*%YAML\s+(?!1\.1\b)")
+_VERSION = re.compile(r"(?:[^\S\n]*+(?:#.*+)?\n)*+%YAML\s++(?!1\.1\b)")
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 

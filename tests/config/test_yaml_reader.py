@@ -1,5 +1,6 @@
 import contextlib
 import math
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_number_of_any_length_is_read() -> None:
         assert read_yaml(f"? {digits}\n: {digits}", "f") == {digits: digits}
         with pytest.raises(ConfigError, match="cannot decode"):
             read_yaml(f"!!float {digits}", "f")
+
+
+def test_many_empty_lines_take_no_time() -> None:
+    began = time.monotonic()
+    assert read_yaml("# a note\n" + "\n" * 100_000 + "a: 1", "f") == {"a": 1}
+    assert read_yaml("# a note\n" * 20_000 + " \n" * 20_000, "f") is None
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("head", ["%YAML 1.1\n---\n", "# a note\n\n%YAML   1.1\n---\n", "\n  \n%YAML  1.1 # a note\n---\n"])
+def test_version_1_1_may_be_named(head: str) -> None:
+    assert read_yaml(head + "a: 1", "f") == {"a": 1}
 
 
 def test_anchors_and_merge_keys() -> None:

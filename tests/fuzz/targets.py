@@ -8,6 +8,7 @@ the same when it is written again, that another implementation finds the same.
 from __future__ import annotations
 
 from tests.fuzz import configuration, datagrams, http, links, services, serving, sessions, ways_in
+from tests.fuzz.corpus import FAULTS, write
 from tests.fuzz.cuts import Target
 
 TARGETS: dict[str, Target] = {
@@ -51,3 +52,12 @@ TARGETS: dict[str, Target] = {
     "store": configuration.store,
     "definition": configuration.definition,
 }
+
+
+def run(name: str, data: bytes) -> None:
+    """Feed a target; an input that shows a fault is kept, and what is raised says where."""
+    try:
+        TARGETS[name](data)
+    except BaseException as error:
+        error.add_note(f"input: {write(FAULTS / name, data)}")
+        raise

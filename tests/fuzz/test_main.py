@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import blind, processes
+from tests.fuzz import blind, processes, targets
 from tests.fuzz.corpus import ROOT
 from tests.fuzz.targets import TARGETS
 
@@ -26,7 +26,7 @@ def test_a_fault_is_told_and_its_input_kept(tmp_path: Path, monkeypatch: pytest.
         assert len(data) < 20
 
     monkeypatch.setitem(TARGETS, "stun", wrong)
-    monkeypatch.setattr(blind, "FAULTS", tmp_path)
+    monkeypatch.setattr(targets, "FAULTS", tmp_path)
     with pytest.raises(AssertionError) as found:
         blind.blindly("stun", 10, seed=1)
     [path] = (tmp_path / "stun").iterdir()
