@@ -200,8 +200,8 @@ def seeds() -> dict[str, list[bytes]]:
         "http2_lengths": [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5) + b"\x00\x00\x02\x00\x01\x00\x00\x00\x01hi"],
         "http_values": [b"Basic dXNlcjpwYXNz", b"bytes=0-4, -3,7-", b"p?a=b&c;d&e=%20+%zz&%41=~", b"[::1%25eth0]:80", b"Web.Test.:8080"],
         "http_connect": [
-            b"CONNECT A.test:443 HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n",
-            b"CONNECT [::1]:80 HTTP/1.0\r\n\r\n",
+            b"A.test:443 HTTP/1.1\r\nHost: a.test\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n",
+            b"[::1]:80 HTTP/1.0\r\n\r\n",
         ],
         "http1_serving": [*_REQUESTS, _CHUNKED + _TWO, _TWO + _CHUNKED],
         "http2_serving": [_SETTINGS + _POST_2, H2_GET.partition(b"SM\r\n\r\n")[2]],

@@ -17,7 +17,8 @@ from frp_py.errors import PeerError
 from frp_py.protocol import go_json
 from frp_py.protocol.messages import OF_TYPE_ID, CloseProxy, Message, NewProxy, Ping, Pong
 from tests.fuzz.serving import no_bugs
-from tests.support.inside import Frps, Talk, free_port, frps, peers_of, proxy, running_frpc, running_server
+from tests.support.inside import Frps, Talk, frps, peers_of, proxy, running_frpc, running_server
+from tests.support.programs import free_port
 
 _KINDS = list(OF_TYPE_ID.values())
 _ON_A_STREAM = 0x80
@@ -35,7 +36,8 @@ def _messages(data: bytes) -> Iterator[tuple[bool, Message]]:
 
 @cache
 def _ports() -> list[int]:
-    return [free_port() for _ in range(4)]
+    """None of them is one that outgoing connections may have meanwhile."""
+    return [free_port() for _ in range(5)]
 
 
 def _run(act: Callable[[], Awaitable[None]]) -> None:
@@ -46,8 +48,9 @@ def _run(act: Callable[[], Awaitable[None]]) -> None:
 
 def server_session(data: bytes) -> None:
     """A client with the token, who opens proxies and visitors as it likes."""
-    allowed, http, https, mux = _ports()
+    bind, allowed, http, https, mux = _ports()
     changes = {
+        "bindPort": bind,
         "allowPorts": [{"single": allowed}],
         "vhostHTTPPort": http,
         "vhostHTTPSPort": https,
