@@ -2,8 +2,8 @@
 
 Times swing by a third on a machine that isn't alone; what callgrind counts is the same within a few percent each time. So this tells
 whether a change of the hot path gave anything: name the checkouts of before and after. There is one user, since who is faster
-works in smaller batches; only user mode is counted, of one program at a time, and system calls cost more than their instructions: `make bench`
-has the last word.
+works in smaller batches; only user mode is counted, of one program at a time, and system calls cost more than their instructions:
+`make bench` has the last word.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ def parse_text(text: str, path: str, *, strict: bool = True) -> Document:
         return Document(tomli.loads(text), "toml", path)
     except tomli.TOMLDecodeError as error:
         toml_error = error
+    except ValueError:  # Python's own
+        raise ConfigError(f"toml: a number has too many digits\n  in {path}") from None
     except RecursionError:
         raise ConfigError(f"toml: nested too deeply\n  in {path}") from None
     if path.lower().endswith(".toml"):

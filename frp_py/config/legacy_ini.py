@@ -64,7 +64,7 @@ class Ini:
                     raise IniError(f"unclosed section: {line}")
                 section = self.sections.setdefault(name.strip(), {})
                 continue
-            match = re.match(r"""(?:"([^"]*)"|`([^`]*)`|([^=:]*?))\s*[=:]""", line)
+            match = re.match(r"""(?:"([^"]*)"|`([^`]*)`|([^=:]*+))\s*[=:]""", line)
             if not match:
                 if strict:
                     raise IniError(f"key-value delimiter not found: {line}")

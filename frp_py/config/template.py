@@ -13,7 +13,7 @@ from .template_nodes import Action, Branch, Call, Chain, Command, Field, Functio
 from .template_parse import TemplateSyntaxError, parse_template
 
 _NOTHING = object()  # no value comes down the pipeline
-_LARGEST = 64 * 1024 * 1024  # characters of output; a loop that makes more is a mistake
+_LARGEST = 64 * 1024 * 1024  # characters of output, and of what functions give; a loop that makes more is a mistake
 _DEEPEST = 200  # templates calling templates
 _LONGEST = 2_000_000  # rounds of loops and calls of templates: they take some seconds
 
@@ -67,10 +67,13 @@ class _Run:
         raise ConfigError(f"template: frp:{line}:{column}: executing {quote(self._name)} at <{node}>: {reason}{where}")
 
     def _write(self, node: Node, text: str) -> None:
-        self._room -= len(text)
+        self._spend(node, text)
+        self._written.append(text)
+
+    def _spend(self, node: Node, made: str | list[Any]) -> None:
+        self._room -= len(made)
         if self._room < 0:
             self._fail(node, "the result is too long")
-        self._written.append(text)
 
     # Nodes
 
@@ -255,9 +258,12 @@ class _Run:
                 )
             values.append(final)
         try:
-            return builtin.call(*values)
+            made = builtin.call(*values)
         except ValueError as error:
             self._fail(node, f"error calling {name}: {error}")
+        if isinstance(made, str | list):
+            self._spend(node, made)  # also what isn't written: a variable could double with each round of a loop
+        return made
 
     def _first(self, args: list[Node], dot: Any, final: Any, *, stop_at: bool) -> Any:
         """Return the first argument whose truth is `stop_at`, else the last one; those after it aren't looked at."""

@@ -77,22 +77,28 @@ def print_all(values: Sequence[Any]) -> str:
 
 
 _VERB = re.compile(r"%([-+# 0]*)(\*|\d*)(?:\.(\*|\d*))?(.)?", re.DOTALL)
-_WIDEST = 1_000_000
+_WIDEST = 1_000_000  # characters of one value
+_PADDED = 64_000_000  # of all values in one text, as far as they are asked for
 
 
 def printf(template: str, values: Sequence[Any]) -> str:
     """Return `template` with its verbs replaced; a wrong verb shows as `%!d(string=x)`, as in Go."""
     rest = list(values)
+    room = _PADDED
 
     def star(text: str | None) -> int | None:
         if text == "*":
             value = rest.pop(0) if rest else 0
-            return value if type(value) is int else 0
-        return min(int(text), _WIDEST) if text else None if text is None else 0
+            return max(-_WIDEST, min(value, _WIDEST)) if type(value) is int else 0
+        return min(int(text[:18]), _WIDEST) if text else None if text is None else 0
 
     def verb(match: re.Match[str]) -> str:
+        nonlocal room
         flags, width_text, precision_text, letter = match.groups()
         width, precision = star(width_text) or 0, star(precision_text)
+        room -= abs(width) + abs(precision or 0)
+        if room < 0:
+            raise ValueError("the result is too long")
         if letter is None:
             return "%!(NOVERB)"
         if letter == "%":

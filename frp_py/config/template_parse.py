@@ -352,6 +352,8 @@ class _Parser:
         value = parse_number(text)
         if value is None:
             self._fail(f"illegal number syntax: {quote(text)}", token)
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            self._fail(f"integer overflow: {quote(text)}", token)
         return value
 
 

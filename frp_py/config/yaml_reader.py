@@ -4,6 +4,7 @@ PyYAML only finds the nodes; what a plain scalar means is decided here, because 
 and `1:30`.
 """
 
+import math
 import re
 from typing import Any, NoReturn
 
@@ -11,7 +12,9 @@ import yaml
 
 from ..errors import ConfigError
 
+_TOO_DEEP = "exceeded maximum nesting depth"  # libyaml's own words, since PyYAML 6.0.4
 _FRAME = "error converting YAML to JSON: "
+_LONGEST = 24  # digits of an integer; longer ones fit no key, and Python refuses very long ones
 _LARGEST = 2_000_000  # nodes after aliases are replaced by what they stand for
 
 _WORDS: dict[str, Any] = {
@@ -24,7 +27,7 @@ _WORDS: dict[str, Any] = {
 }
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_VERSION = re.compile(r"(?:\s*(?:#.*)?\n)*%YAML\s+(?!1\.1\b)")
+_VERSION = re.compile(r"(?:[^\S\n]*+(?:#.*+)?\n)*+%YAML\s++(?!1\.1\b)")
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 
@@ -40,6 +43,8 @@ def read_yaml(text: str, source: str) -> Any:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
+        if error.problem == _TOO_DEEP:
+            _refuse("yaml: exceeded max depth", source, "nested too deeply")
         raise ConfigError(_message(error, source)) from None
     except (yaml.YAMLError, UnicodeEncodeError):
         _refuse("yaml: control characters are not allowed", source, "the file holds characters that YAML doesn't allow, or is no UTF-8")
@@ -181,8 +186,9 @@ def plain_scalar(text: str) -> Any:
     if text[0] not in "0123456789+-.":
         return text
     digits = text.replace("_", "")
-    if _INTEGER.fullmatch(digits):
-        number = digits.lstrip("+-")
-        value = int(number, 8 if len(number) > 1 and number[0] == "0" and number[1] in "01234567" else 0)
+    if len(digits) <= _LONGEST and _INTEGER.fullmatch(digits):
+        plain = digits.lstrip("+-")
+        value = int(plain, 8 if len(plain) > 1 and plain[0] == "0" and plain[1] in "01234567" else 0)
         return -value if digits[0] == "-" else value
-    return float(digits) if _FLOAT.fullmatch(digits) else text
+    number = float(digits) if _FLOAT.fullmatch(digits) else math.inf
+    return number if math.isfinite(number) else text

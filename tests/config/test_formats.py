@@ -101,6 +101,12 @@ def test_deep_nesting_is_an_error(name: str, start: str, nested: str, end: str, 
             decode_client(parse_text(start + nested * depth + closing * depth, name))
 
 
+@pytest.mark.parametrize("name", ["x", "x.toml", "x.yaml"])
+def test_a_number_that_nobody_can_read_is_an_error(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^toml: a number has too many digits\n  in {name}$"):
+        parse_text("bindPort = " + "9" * 5000, name)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]"=:\n .$|()-ab1', max_size=60).map(str.encode))
 def test_hostile_bytes_give_a_tree_or_a_reason(data: bytes) -> None:

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from frp_py.config.legacy_ini import Ini, IniError, boolean, integer, is_legacy, words
@@ -99,3 +101,10 @@ def test_types() -> None:
     assert [integer(text) for text in ("9223372036854775807", "9223372036854775808", "-9223372036854775808")] == [2**63 - 1, None, -(2**63)]
     assert [boolean(text) for text in ("1", "yes", "ON", "0", "n", "off", "", "maybe", "tRue")] == [True] * 3 + [False] * 3 + [None] * 3
     assert words(" a, b ,,c, ") == ["a", "b", "c"]
+
+
+def test_a_long_gap_takes_no_time() -> None:
+    began = time.monotonic()
+    assert Ini("[common]\na" + " " * 100_000 + "b").sections["common"].popitem()[1] == "true"
+    assert Ini("[common]\na" + " " * 100_000 + "= b").own("common") == {"a": "b"}
+    assert time.monotonic() - began < 2

@@ -190,3 +190,28 @@ def test_loops_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(ConfigError, match="too many rounds"):
             render(text, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ printf "%*d" 99999999999 1 }}',
+        '{{ printf "%-*d" -99999999999 1 }}',
+        '{{ printf "%.*f" 99999999999 1.5 }}',
+        '{{ printf "%1000000d%1000000d" 1 2 }}',
+        '{{ printf "' + "%999999d" * 100 + '"' + " 1" * 100 + " }}",
+        '{{ $x := "aaaaaaaa" }}{{ range 40 }}{{ $x = print $x $x }}{{ end }}{{ len $x }}',
+        '{{ range 3000 }}{{ len (parseNumberRange "1-1000") }}{{ end }}',
+    ],
+)
+def test_what_a_template_makes_is_bounded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "_LARGEST", 1_500_000)
+    with pytest.raises(ConfigError, match="the result is too long"):
+        render(text, {})
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "0x" + "f" * 17, "0x" + "f" * 5000, "-9223372036854775809"])
+def test_a_number_beyond_64_bits_is_an_error(number: str) -> None:
+    with pytest.raises(ConfigError, match=r"integer overflow|illegal number syntax"):
+        render(f"{{{{ {number} }}}}", {})
+    assert render("{{ 0xffffffffffffffff }}", {}) == "18446744073709551615"

@@ -1,5 +1,6 @@
 import contextlib
 import math
+import time
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ SCALARS: list[tuple[str, Any]] = [
         for word in ("tRUE", "yEs", "nULL", "x", "=", "1:30", "2001-01-02", "2001-01-02T03:04:05Z", "1.2.3", "0x", "1e", "+", "_1")
     ],
     *[("010", 8), ("0o10", 8), ("0x1f", 31), ("1_000", 1000), ("0b101", 5), ("-0x10", -16), ("+5", 5), ("0", 0), ("-0", 0), ("08", 8.0)],
+    *[("9" * 19, 10**19 - 1), ("9" * 30, 1e30), ("0x" + "f" * 30, "0x" + "f" * 30), ("1" + "0" * 5000, "1" + "0" * 5000)],
     *[("1e3", 1000.0), ("1.5", 1.5), (".5", 0.5), ("1.", 1.0), ("-1.5e-3", -0.0015), (".inf", math.inf), ("-.INF", -math.inf)],
 ]
 
@@ -46,6 +48,25 @@ def test_tags() -> None:
     for bad in ("a: !!int x", "a: !!bool 1", "a: !!binary a", "a: !!float x"):
         with pytest.raises(ConfigError):
             read_yaml(bad, "x")
+
+
+def test_a_number_of_any_length_is_read() -> None:
+    for digits in ("9" * 5000, "0x" + "f" * 5000, "0b" + "1" * 20000):
+        assert read_yaml(f"? {digits}\n: {digits}", "f") == {digits: digits}
+        with pytest.raises(ConfigError, match="cannot decode"):
+            read_yaml(f"!!float {digits}", "f")
+
+
+def test_many_empty_lines_take_no_time() -> None:
+    began = time.monotonic()
+    assert read_yaml("# a note\n" + "\n" * 100_000 + "a: 1", "f") == {"a": 1}
+    assert read_yaml("# a note\n" * 20_000 + " \n" * 20_000, "f") is None
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("head", ["%YAML 1.1\n---\n", "# a note\n\n%YAML   1.1\n---\n", "\n  \n%YAML  1.1 # a note\n---\n"])
+def test_version_1_1_may_be_named(head: str) -> None:
+    assert read_yaml(head + "a: 1", "f") == {"a": 1}
 
 
 def test_anchors_and_merge_keys() -> None:

@@ -1,7 +1,7 @@
-"""Fuzz for longer: `make fuzz`, or `python -m tests.fuzz [TARGET ...] [--seconds N] [--seed N] [--keep]`.
+"""Fuzz for longer: `make fuzz`, or `python -m tests.fuzz [TARGET ...] [--seconds N] [--seed N] [--jobs N] [--keep]`.
 
-With atheris installed (`pip install atheris`) a run is guided by coverage, else it changes inputs blindly. Each target has its own
-process and its share of the time. An input that shows a fault is written to build/fuzz/faults/TARGET and ends the run with status 1;
+With atheris installed a run is guided by coverage, else it changes inputs blindly. Each target has its own process and its share of the
+time. An input that shows a fault is written to build/fuzz/faults/TARGET, and the run ends with status 1;
 `python -m tests.fuzz TARGET --input FILE` repeats it. `--keep` adds to tests/data/corpus the inputs, up to 2 KB each, that reach
 code which no input there reaches.
 """
@@ -10,111 +10,58 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import random
 import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from tests.fuzz.corpus import FAULTS, FOUND, LONGEST, ROOT, WORK, inputs, mutated, write
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.corpus import FAULTS, LOGS, ROOT
+from tests.fuzz.processes import side_by_side
 
-KEPT_SIZE = 2048
-KEPT = 40
-"""Files of one target."""
 GUIDED = importlib.util.find_spec("atheris") is not None
 
 
-def blindly(name: str, seconds: float, seed: int) -> int:
-    """Returns how many inputs were tried; what the target raises goes through, and its input is written down."""
-    rng, start, count = random.Random(seed), inputs(name), 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        data = mutated(rng, start)[:LONGEST]
-        try:
-            TARGETS[name](data)
-        except BaseException as error:
-            error.add_note(f"input: {write(FAULTS / name, data)}")
-            raise
-        count += 1
-    return count
-
-
-def lines_of(target: Target, data: bytes) -> frozenset[tuple[str, int, int]]:
-    """The steps from line to line in our own code that an input causes."""
-    steps: set[tuple[str, int, int]] = set()
-    last = 0
-    package = str(ROOT / "frp_py")
-
-    def trace(frame, event, argument):  # type: ignore[no-untyped-def]
-        nonlocal last
-        if not frame.f_code.co_filename.startswith(package):
-            return None
-        steps.add((frame.f_code.co_filename, last, frame.f_lineno))
-        last = frame.f_lineno
-        return trace
-
-    sys.settrace(trace)
-    try:
-        target(data)
-    finally:
-        sys.settrace(None)
-    return frozenset(steps)
-
-
-def keep(name: str) -> int:
-    """Take the inputs that reach something new into the corpus, the short ones first; returns how many."""
-    seen: set[tuple[str, int, int]] = set()
-    for data in inputs(name):
-        seen |= lines_of(TARGETS[name], data)
-    taken = 0
-    for path in sorted((WORK / name).glob("*"), key=lambda path: (path.stat().st_size, path.name)):
-        data = path.read_bytes()
-        if (
-            len(data) <= KEPT_SIZE
-            and len(list((FOUND / name).glob("*"))) < KEPT
-            and not seen.issuperset(new := lines_of(TARGETS[name], data))
-        ):
-            seen |= new
-            write(FOUND / name, data)
-            taken += 1
-    return taken
+def told(output: str) -> str:
+    """How many inputs there were, and from what to what coverage has grown, in branches of our own code."""
+    count, covered = re.search(r"(?:executed_units:\s*|^)(\d+)$", output, re.MULTILINE), re.findall(r"\bcov: (\d+)", output)
+    grown = f"; coverage {covered[0]} to {covered[-1]}" if covered else ""
+    return f"{count[1] if count else '?':>10} inputs{grown}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="of tests/fuzz/targets.py; all, if none is named")
     parser.add_argument("--seconds", type=float, default=120, help="for all targets together")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many targets at once")
+    parser.add_argument("--blind", action="store_true", help="don't be guided")
     parser.add_argument("--keep", action="store_true", help="add what reaches new code to the corpus")
     parser.add_argument("--input", type=Path, help="run one target on this file")
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    is_guided = GUIDED and not args.blind and not args.input
+    if is_guided:
+        from tests.fuzz.guided import guided as fuzzed  # before anything of ours: what is there already can't be seen
+    else:
+        from tests.fuzz.blind import blindly as fuzzed
+    from tests.fuzz.keeping import keep
+    from tests.fuzz.targets import TARGETS
+
     if unknown := [name for name in args.targets if name not in TARGETS]:
-        parser.error(f"no such target: {', '.join(unknown)}")
+        parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
     if args.input:
         TARGETS[args.targets[0]](args.input.read_bytes())
         return
-    if args.alone:
-        print(blindly(args.targets[0], args.seconds, args.seed))
-        return
     names = args.targets or list(TARGETS)
-    share = args.seconds / len(names)
-    print(f"{'guided by coverage' if GUIDED else 'blind (atheris is not installed)'}; {share:.1f} s for each target; seed {args.seed}")
+    share = args.seconds * min(args.jobs, len(names)) / len(names)
+    how = "guided by coverage" if is_guided else "blind" if GUIDED else "blind, as atheris is not installed"
+    print(f"{how}; {share:.1f} s for each target; seed {args.seed}", flush=True)
     failed = []
-    for name in names:
-        here = [sys.executable, "-m"]
-        if GUIDED:
-            command = [*here, "tests.fuzz.guided", name, str(share), str(args.seed)]
-        else:
-            command = [*here, "tests.fuzz", name, "--alone", "--seconds", str(share), "--seed", str(args.seed)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        kept = f"; {keep(name)} inputs kept" if args.keep and GUIDED and not done.returncode else ""
-        output = done.stdout + done.stderr
-        count = re.search(r"(?:executed_units:\s*|^)(\d+)", output)
-        print(f"{name:<18} {'FAULT' if done.returncode else 'ok':<6} {count[1] if count else '?':>10} inputs{kept}", flush=True)
-        if done.returncode:
+    for name, code in side_by_side(args.jobs, names, lambda name: fuzzed(name, share, args.seed)):
+        output = (LOGS / name).read_text(errors="replace")
+        kept = f"; {keep(name)} inputs kept" if args.keep and is_guided and not code else ""
+        print(f"{name:<18} {'FAULT' if code else 'ok':<6} {told(output)}{kept}", flush=True)
+        if code:
             failed.append(name)
             print(output[-4000:])
     if failed:

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.corpus import FOUND, inputs, mutated, seeds
+from tests.fuzz import serving, sessions
+from tests.fuzz.blind import mutated
+from tests.fuzz.corpus import FOUND
+from tests.fuzz.seeds import inputs, seeds
 from tests.fuzz.targets import TARGETS
 
 CHANGED = 400
+FEWER = 40
+COSTLY = (serving.__name__, sessions.__name__)
+"""They serve whole connections, which takes milliseconds."""
 MOST = 300_000
 """Bytes of all files of the corpus."""
 
@@ -35,7 +41,7 @@ def test_corpus(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_changed_inputs(name: str) -> None:
     start = inputs(name)
-    for seed in range(CHANGED):
+    for seed in range(FEWER if TARGETS[name].__module__ in COSTLY else CHANGED):
         data = mutated(random.Random(seed), start)
         try:
             TARGETS[name](data)
@@ -46,7 +52,7 @@ def test_changed_inputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_bytes(name: str) -> None:
-    @settings(max_examples=50, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=FEWER, deadline=None, derandomize=True, database=None)
     @given(st.binary(max_size=300))
     def run(data: bytes) -> None:
         TARGETS[name](data)

@@ -4,7 +4,7 @@ Users of all kinds come and go, each checks every byte. Meanwhile clients and th
 ways between them are cut or swallow what is sent, and strangers send rubbish. Whoever is not concerned by what is broken must notice
 nothing; who is must be served again within a bound; and when all rests, no task, descriptor, memory, port or name may be left. The
 first fault ends the run with status 1, and the logs of the programs are kept. The seed is printed: the same one breaks the same things
-in the same order.
+in the same order, and its users ask for the same things in the same order.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SOAK_SECONDS", "600")))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--clients", type=int, default=5)
-    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--users", type=int, default=12)
     args = parser.parse_args()
     directory = ROOT / "build" / "soak" / f"{args.seed}"
     shutil.rmtree(directory, ignore_errors=True)
@@ -40,12 +40,14 @@ def main() -> None:
 
         began = time.monotonic()
         soak = Soak(directory, args.seed, args.seconds, clients=args.clients, users=args.users, tell=tell)
-        faults = soak.run()
-        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.events)}")
+        found = soak.run()
+        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.faults.events)}")
         tell(f"the longest: {', '.join(f'{kind} {took:.1f} s' for kind, took in soak.longest.items())}")
-        tell(f"growth in MB a minute: {', '.join(f'{name} {slope:+.2f}' for name, slope in soak.slopes().items()) or 'counted too seldom'}")
-    if faults:
-        sys.exit(f"{len(faults)} faults with seed {args.seed}; the logs are in {Path(directory).relative_to(ROOT)}")
+        recoveries = (f"{len(took)} after {cause}, {max(took):.1f} s at most" for cause, took in soak.faults.recoveries.items())
+        tell(f"recoveries: {'; '.join(recoveries)}")
+        tell(f"memory: {soak.counts.summary() or 'counted too seldom'}")
+    if found:
+        sys.exit(f"{len(found)} faults with seed {args.seed}; the logs are in {Path(directory).relative_to(ROOT)}")
     shutil.rmtree(directory)
 
 

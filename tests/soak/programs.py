@@ -1,4 +1,4 @@
-"""frps and frpc as `tests.support` runs them, which besides tell how many tasks and connections they have inside."""
+"""frps and frpc as `tests.support` runs them, which besides tell how many objects of each kind they have inside."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
+from trio.lowlevel import Task
+
 from tests.support.programs import ROOT, Figures, Program
 
-_COUNTED = ("Task", "MuxLink", "MuxEnd", "SocketEnd", "Relay", "Holder", "Control", "LocalSide", "PublicProxy")
 _FILE = "FRP_SOAK_PROBE"
 
 
 def report(number: int, frame: FrameType | None) -> None:
-    """In the program, at SIGUSR1: write down what lives."""
+    """In the program, at SIGUSR1: write down what lives, by kind: tasks, and all that is of a class of ours."""
     gc.collect()
-    kinds = Counter(type(each).__name__ for each in gc.get_objects())
+    kinds = Counter(map(type, gc.get_objects()))
+    ours = {kind: n for kind, n in kinds.items() if kind is Task or kind.__module__.startswith("frp_py.")}
+    counted = Counter[str]()
+    for kind, n in ours.items():
+        counted[kind.__name__ if not kind.__module__.startswith("frp_py.config.") else f"config {kind.__name__}"] += n
     path = Path(os.environ[_FILE])
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({kind: kinds[kind] for kind in _COUNTED}))
+    new.write_text(json.dumps(counted))
     new.rename(path)
 
 

@@ -1,4 +1,8 @@
-"""What runs during a soak: one server, some clients with their wires, and what each of them is to offer."""
+"""What runs during a soak: servers, clients with their wires, and what each of them is to offer.
+
+One server multiplexes its clients' connections, the other doesn't; each client belongs to one of them, and has the visitors to the
+secret proxies of the one before it.
+"""
 
 from __future__ import annotations
 
@@ -8,107 +12,147 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import inf
+from itertools import product
 from pathlib import Path
 
 from tests.soak import users
 from tests.soak.programs import Watched
+from tests.soak.targets import BY_NAME, SECRET, Target
 from tests.soak.users import Fault
 from tests.soak.wire import Wire
 from tests.support.programs import HOST, TOKEN, Program, Service, free_port
 
-_EXTRAS = ("", "transport.useEncryption = true", "transport.useCompression = true")
+_ENCRYPTED, _COMPRESSED = "transport.useEncryption = true", "transport.useCompression = true"
+_KINDS = {
+    "tcp": ("", _ENCRYPTED, _COMPRESSED),
+    "udp": ("",),
+    "http": ("", _COMPRESSED),
+    "https": (_ENCRYPTED,),
+    "tcpmux": (f"{_ENCRYPTED}\n{_COMPRESSED}",),
+    "stcp": ("", f"{_ENCRYPTED}\n{_COMPRESSED}"),
+    "sudp": (f"{_ENCRYPTED}\n{_COMPRESSED}",),
+}
+"""The steady proxies of each client, and how their traffic travels."""
+
+CHANGES = (
+    "",
+    _ENCRYPTED,
+    "metadatas.x = '1'",
+    "transport.bandwidthLimit = '4MB'",
+    "healthCheck.type = 'tcp'\nhealthCheck.intervalSeconds = 1",
+)
+"""What reloads make of the others; the last is not for udp."""
+
+_CHANGING = ("tcp", "tcp", "udp", "http", "https")
+_STEADY = 3  # clients
 
 
-@dataclass
-class Target:
-    """A proxy that users go to."""
+_given: set[int] = set()
 
-    name: str
-    kind: str
-    port: int
-    """Of the users; for http that of the server."""
-    extra: str = ""
-    steady: bool = True
-    """Never touched by a reload."""
-    offered: bool = True
-    disturbed_until: float = 0.0
-    """When it last was not to be relied on; inf: it isn't now."""
 
-    @property
-    def host(self) -> str:
-        """The domain of an http proxy."""
-        return f"{self.name}.test".replace("_", "-")
+def fresh_port() -> int:
+    """A free port, and never the same twice: most are listened on only later, or not all the time."""
+    while (port := free_port()) in _given:
+        pass
+    _given.add(port)
+    return port
 
-    def use(self, rng: random.Random) -> str:
-        """One visit of a user; returns what kind it was."""
-        if self.kind == "http":
-            users.web(self.port, self.host, rng)
-        elif self.kind == "udp":
-            users.datagrams(self.port, rng)
-        else:
-            visit = rng.choice(users.USES)
-            visit(self.port, rng)
-            return visit.__name__.replace("_", " ")
-        return self.kind
 
-    def works(self) -> bool:
-        """Whether it serves now."""
-        rng = random.Random(0)
-        try:
-            if self.kind == "http":
-                users.web(self.port, self.host, rng)
-            elif self.kind == "udp":
-                users.datagrams(self.port, rng, count=1)
-            else:
-                with socket.create_connection((HOST, self.port), 2) as sock:
-                    sock.sendall(b"eping")
-                    return sock.recv(4, socket.MSG_WAITALL) == b"ping"
-        except OSError:
-            return False
-        return True
+class Server:
+    """A server's place: its ports, its file, and the program while it runs."""
+
+    def __init__(self, directory: Path, number: int, *, mux: bool) -> None:
+        self.name = f"server{number}"
+        self.mux = mux
+        self.port, self.web_port = fresh_port(), fresh_port()
+        self.ports = {kind: fresh_port() for kind in BY_NAME}
+        self.limit = 100
+        self.api = Target(f"{self.name}_api", "api", self.web_port, frozenset((self.name,)))
+        self._directory = directory
+        self.program = self.start()
+
+    def config(self) -> str:
+        """The server's file."""
+        by_name = "\n".join(f"{BY_NAME[kind]} = {port}" for kind, port in self.ports.items())
+        alive = "tcpMuxKeepaliveInterval = 1" if self.mux else "heartbeatTimeout = 8"
+        return (
+            f'bindAddr = "{HOST}"\nbindPort = {self.port}\n{by_name}\nauth.token = "{TOKEN}"\nlog.disablePrintColor = true\n'
+            f"transport.tcpMux = {str(self.mux).lower()}\ntransport.{alive}\nmaxPortsPerClient = {self.limit}\nenablePrometheus = true\n"
+            f"{users.web_server(self.web_port)}"
+        )
+
+    def start(self) -> Watched:
+        """Start the program (again)."""
+        self.program = Watched("server", self._directory, self.name, self.config())
+        return self.program
+
+    def reload(self, limit: int) -> None:
+        """Give it a file in which something else stands."""
+        self.limit = limit
+        self.program.config_path.write_text(self.config())
+        self.program.process.send_signal(signal.SIGHUP)
 
 
 class Slot:
     """A client's place: its wire, its file, and the program while it runs."""
 
-    def __init__(self, stage: Stage, number: int, rng: random.Random) -> None:
+    def __init__(self, stage: Stage, number: int, options: str) -> None:
         self.number = number
-        self.wire = Wire(stage.server_port)
-        self.steady = number < 2
+        self.name = f"client{number}"
+        self.server = stage.servers[number % _STEADY == _STEADY - 1]
+        self.wire = Wire(self.server.port)
+        self.steady = number < _STEADY
         """Its program is never ended, so that what it leaks adds up."""
-        self.lock = threading.Lock()
-        """Held by what disturbs it."""
         self._stage = stage
-        name = f"s{number}"
-        self.targets = [Target(f"{name}_{i}", "tcp", free_port(), extra) for i, extra in enumerate(_EXTRAS)]
-        self.targets += [Target(f"{name}_udp", "udp", free_port()), Target(f"{name}_web", "http", stage.http_port)]
-        self.targets += [Target(f"{name}_v{i}", "tcp", free_port(), steady=False) for i in range(3)]
-        self._options = (
-            f"transport.tls.enable = {rng.choice(('true', 'true', 'false'))}\n"
-            f"transport.poolCount = {rng.choice((0, 1, 5))}\n"
-            f'transport.wireProtocol = "{rng.choice(("v1", "v2"))}"\n'
-        )
-        self.program = self.start()
+        self._options = options
+        self.visited: list[Target] = []
+        """The secret proxies that it has visitors to."""
+        self.targets = [
+            self._target(f"{kind}{i}", kind, extra, steady=True) for kind, extras in _KINDS.items() for i, extra in enumerate(extras)
+        ]
+        self.targets += [self._target(f"v{i}", kind, "", steady=False) for i, kind in enumerate(_CHANGING)]
+        self.web_port = fresh_port()
+        self.api = Target(f"{self.name}_api", "api", self.web_port, frozenset((self.name,)))
+        self.program: Watched
+
+    @property
+    def wire_name(self) -> str:
+        """As targets need it."""
+        return f"wire{self.number}"
+
+    def _target(self, name: str, kind: str, extra: str, *, steady: bool) -> Target:
+        port = self.server.ports[kind] if kind in BY_NAME else fresh_port()
+        return Target(f"s{self.number}_{name}", kind, port, frozenset((self.name, self.wire_name, self.server.name)), extra, steady)
+
+    def visit(self, other: Slot) -> None:
+        """Have visitors to the secret proxies of `other`."""
+        self.visited = [target for target in other.targets if target.kind in SECRET]
+        for target in self.visited:
+            target.needs |= {self.name, self.wire_name}
 
     def config(self) -> str:
         """The client's file."""
+        alive = "tcpMuxKeepaliveInterval = 1" if self.server.mux else "heartbeatInterval = 1\ntransport.heartbeatTimeout = 8"
         text = (
             f'serverAddr = "{HOST}"\nserverPort = {self.wire.port}\nauth.token = "{TOKEN}"\nlog.disablePrintColor = true\n'
-            f"loginFailExit = false\ntransport.tcpMuxKeepaliveInterval = 1\n{self._options}"
+            f"loginFailExit = false\ntransport.tcpMux = {str(self.server.mux).lower()}\ntransport.{alive}\n{self._options}"
+            f"{users.web_server(self.web_port)}"
         )
-        local = {"tcp": self._stage.service.port, "http": self._stage.web.port, "udp": self._stage.udp_port}
-        for target in self.targets:
-            if target.offered:
-                where = f'customDomains = ["{target.host}"]' if target.kind == "http" else f"remotePort = {target.port}"
-                text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {local[target.kind]}\n'
-                text += f"{where}\n{target.extra}\n"
+        for target in self.wished():
+            text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {self._stage.local_port(target.kind)}\n'
+            if target.kind in BY_NAME:
+                text += f'customDomains = ["{target.host}"]\n'
+            else:
+                text += f'secretKey = "{target.name}"\n' if target.kind in SECRET else f"remotePort = {target.port}\n"
+            text += 'multiplexer = "httpconnect"\n' * (target.kind == "tcpmux") + f"{target.extra}\n"
+        for target in self.visited:
+            text += f'\n[[visitors]]\nname = "{target.name}"\ntype = "{target.kind}"\nserverName = "{target.name}"\n'
+            text += f'secretKey = "{target.name}"\nbindPort = {target.port}\n{target.extra}\n'
         return text
 
     def start(self) -> Watched:
         """Start the program (again)."""
-        self.program = Watched("client", self._stage.directory, f"client{self.number}", self.config())
+        self.program = Watched("client", self._stage.directory, self.name, self.config())
         return self.program
 
     def reload(self) -> None:
@@ -126,15 +170,26 @@ class Stage:
 
     def __init__(self, directory: Path, clients: int, rng: random.Random) -> None:
         self.directory = directory
-        self.server_port, self.http_port, self.udp_port = free_port(), free_port(), free_port()
         self.service = Service(users.serve)
-        self.web = Service(users.serve_web)
+        self._web = Service(users.serve_web)
+        self._tls = Service(users.serve_tls)
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((HOST, self.udp_port))
+        self._udp.bind((HOST, 0))
         threading.Thread(target=self._answer, daemon=True).start()
-        self.limit = 100
-        self.server = self.start_server()
-        self.slots = [Slot(self, number, rng) for number in range(clients)]
+        self.servers = [Server(directory, number, mux=mux) for number, mux in enumerate((True, False)) if mux or clients >= _STEADY]
+        ways = list(product(("true", "false"), ("v1", "v2")))
+        rng.shuffle(ways)
+        self.slots = []
+        for number in range(clients):
+            tls, wire = ways[number % len(ways)]
+            options = f'transport.tls.enable = {tls}\ntransport.wireProtocol = "{wire}"\ntransport.poolCount = {rng.choice((0, 1, 5))}\n'
+            self.slots.append(Slot(self, number, options))
+        for server in self.servers:
+            ring = [slot for slot in self.slots if slot.server is server]
+            for slot, other in zip(ring, ring[1:] + ring[:1], strict=True):
+                slot.visit(other)
+        for slot in self.slots:
+            slot.start()
 
     def _answer(self) -> None:
         while True:
@@ -143,26 +198,37 @@ class Stage:
             except OSError:
                 return
 
-    def server_config(self) -> str:
-        """The server's file."""
-        return (
-            f'bindAddr = "{HOST}"\nbindPort = {self.server_port}\nvhostHTTPPort = {self.http_port}\nauth.token = "{TOKEN}"\n'
-            f"log.disablePrintColor = true\ntransport.tcpMuxKeepaliveInterval = 1\nmaxPortsPerClient = {self.limit}\n"
-        )
-
-    def start_server(self) -> Watched:
-        """Start the server (again)."""
-        self.server = Watched("server", self.directory, "server", self.server_config())
-        return self.server
+    def local_port(self, kind: str) -> int:
+        """Of the service behind proxies of a kind."""
+        services = {"http": self._web.port, "https": self._tls.port, "udp": self._udp.getsockname()[1]}
+        return int(services.get(SECRET.get(kind, kind), self.service.port))
 
     @property
     def programs(self) -> list[Watched]:
         """All that are to run."""
-        return [self.server, *(slot.program for slot in self.slots)]
+        return [*(server.program for server in self.servers), *(slot.program for slot in self.slots)]
 
-    def targets(self) -> list[Target]:
-        """All that is to be offered."""
-        return [target for slot in self.slots for target in slot.wished()]
+    @property
+    def places(self) -> list[Target]:
+        """All that users may ever go to."""
+        return [
+            *(target for slot in self.slots for target in slot.targets),
+            *(slot.api for slot in self.slots),
+            *(server.api for server in self.servers),
+        ]
+
+    def targets(self, *needing: str) -> list[Target]:
+        """All that is to be offered, or of it what needs one of these programs and wires."""
+        return [target for target in self.places if target.offered and (not needing or not target.needs.isdisjoint(needing))]
+
+    @property
+    def open(self) -> int:
+        """Connections to the services."""
+        return self.service.open + self._tls.open
+
+    def ports(self) -> list[tuple[int, bool]]:
+        """Those that must be free when there are no clients, and whether they are of udp."""
+        return [(each.port, each.kind in ("udp", "sudp")) for each in self.places if each.kind not in BY_NAME and each.kind != "api"]
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -171,15 +237,9 @@ class Stage:
                 program.kill()
         for slot in self.slots:
             slot.wire.close()
-        self.service.close()
-        self.web.close()
+        for service in (self.service, self._web, self._tls):
+            service.close()
         self._udp.close()
-
-
-def disturb(targets: Iterable[Target]) -> None:
-    """From now on nobody may rely on them."""
-    for target in targets:
-        target.disturbed_until = inf
 
 
 def recovered(targets: Iterable[Target], bound: float, what: str, over: Callable[[], bool] = lambda: False) -> float:

@@ -14,7 +14,7 @@ from tests.soak.stage import Stage
 def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
     soak = Soak(tmp_path, seed=7, seconds=12, clients=2, users=4)
     assert soak.run() == []
-    assert sum(soak.events.values()) > 1
+    assert sum(soak.faults.events.values()) > 1
     assert soak.visits.total() > 20
 
 
@@ -22,7 +22,7 @@ def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
 def test_a_soak_notices_who_is_cut_off_without_a_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soak = Soak(tmp_path, seed=7, seconds=20, clients=2, users=4)
     stages: list[Stage] = [soak._stage]
-    monkeypatch.setattr(soak, "_event", lambda server_too: stages[0].slots[1].wire.cut())
+    monkeypatch.setattr(soak.faults, "happen", lambda event, server_too: stages[0].slots[1].wire.cut())
     faults = soak.run()
     assert faults
     assert all("s1_" in fault for fault in faults)

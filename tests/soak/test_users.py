@@ -14,7 +14,7 @@ import pytest
 
 from tests.soak import users
 from tests.soak.users import Broken, Fault
-from tests.support.programs import Handler, Service, free_port, receive_exactly
+from tests.support.programs import Handler, Service, connect, free_port, receive_exactly
 
 TCP = [users.echo, users.half_close, users.slow_reader, users.keeper]
 
@@ -26,9 +26,18 @@ def service(handle: Handler) -> Iterator[int]:
     it.close()
 
 
-def visit(use: Callable[[int, random.Random], None], port: int) -> None:
+Use = Callable[[users.Dial, random.Random], None]
+
+
+def visit(use: Use, port: int) -> None:
     for seed in range(3):
-        use(port, random.Random(seed))
+        use(lambda: connect(port, users.PATIENCE), random.Random(seed))
+
+
+def web(dial: users.Dial, rng: random.Random) -> None:
+    with dial() as sock:
+        port = sock.getpeername()[1]
+    users.web(port, "x", rng)
 
 
 def changed(connection: socket.socket) -> None:
@@ -56,27 +65,27 @@ def changed(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("use", [*users.USES, users.leaver])
-def test_who_is_served_is_content(use: Callable[[int, random.Random], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_served_is_content(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "pause", lambda seconds: None)
     with service(users.serve) as port:
         visit(use, port)
 
 
 @pytest.mark.parametrize("use", TCP)
-def test_a_changed_byte_is_a_fault(use: Callable[[int, random.Random], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_byte_is_a_fault(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "pause", lambda seconds: None)
     with service(changed) as port, pytest.raises(Fault):
         visit(use, port)
 
 
 @pytest.mark.parametrize("use", TCP)
-def test_an_early_end_is_no_fault_by_itself(use: Callable[[int, random.Random], None]) -> None:
+def test_an_early_end_is_no_fault_by_itself(use: Use) -> None:
     with service(lambda connection: None) as port, pytest.raises(OSError):
         visit(use, port)
 
 
-@pytest.mark.parametrize("use", [*TCP, lambda port, rng: users.web(port, "x", rng)])
-def test_silence_is_a_fault(use: Callable[[int, random.Random], None], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("use", [*TCP, web])
+def test_silence_is_a_fault(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(users, "PATIENCE", 0.2)
 
     def silent(connection: socket.socket) -> None:
@@ -99,11 +108,11 @@ def test_web_users_compare_bodies() -> None:
         connection.sendall(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
 
     with service(users.serve_web) as port:
-        visit(lambda port, rng: users.web(port, "x", rng), port)
+        visit(web, port)
     with service(lying) as port, pytest.raises(Fault):
-        visit(lambda port, rng: users.web(port, "x", rng), port)
+        visit(web, port)
     with service(refusing) as port, pytest.raises(Broken):
-        visit(lambda port, rng: users.web(port, "x", rng), port)
+        visit(web, port)
 
 
 def test_datagrams_that_nobody_sent_are_a_fault() -> None:

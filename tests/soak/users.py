@@ -5,18 +5,33 @@ Each function is one visit: it raises `Fault` for what must never happen, and OS
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import json
 import random
 import socket
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
+from http.client import HTTPConnection, HTTPException
 from time import sleep as pause
+from typing import Any, TypeAlias
+
+import trustme
 
 from tests.support.programs import HOST, connect, receive_exactly, reset
 
+Dial: TypeAlias = Callable[[], socket.socket]
+"""Makes a user's connection to the service."""
+
 PATIENCE = 30.0
 """Seconds after which a user who hears nothing has been forgotten: also a dead link is noticed long before."""
+
+
+AUTHORITY = trustme.CA()
+"""Vouches for the service under TLS."""
 
 
 class Fault(Exception):
@@ -44,6 +59,19 @@ def serve(connection: socket.socket) -> None:
                 connection.sendall(piece)
 
 
+@cache
+def _served_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("*.soak.test").configure_cert(context)
+    return context
+
+
+def serve_tls(connection: socket.socket) -> None:
+    """The same service under TLS."""
+    with _served_tls().wrap_socket(connection, server_side=True) as tls:
+        serve(tls)
+
+
 def noise(seed: bytes, size: int) -> list[bytes]:
     """`size` bytes made of a seed, in pieces."""
     rng = random.Random(seed)
@@ -65,17 +93,38 @@ def _receive(sock: socket.socket, n: int) -> bytes:
         raise Fault(f"a user heard nothing for {PATIENCE:g} s") from None
 
 
-def _user(port: int) -> socket.socket:
+@contextlib.contextmanager
+def _connected(dial: Dial) -> Iterator[socket.socket]:
     try:
-        return connect(port, PATIENCE)
+        sock = dial()
     except TimeoutError:
         raise Fault(f"no connection within {PATIENCE:g} s") from None
+    with sock:
+        yield sock
 
 
-def echo(port: int, rng: random.Random) -> None:
+def through_connect(sock: socket.socket, host: str) -> socket.socket:
+    """Ask the other side for `host`, as users of tcpmux do."""
+    try:
+        sock.sendall(b"CONNECT %b:80 HTTP/1.1\r\nHost: %b:80\r\n\r\n" % (host.encode(), host.encode()))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = sock.recv(1)
+            if not byte:
+                raise Broken("no answer to CONNECT")
+            head += byte
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise Broken(f"CONNECT was answered with {head!r}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def echo(dial: Dial, rng: random.Random) -> None:
     """Send and receive at once; all that comes back is what was sent."""
     data = rng.randbytes(rng.choice((1, 100, 5_000, 200_000, 2_000_000)))
-    with _user(port) as sock:
+    with _connected(dial) as sock:
         sending = threading.Thread(target=_quietly, args=(sock, b"e" + data))
         sending.start()
         got = bytearray()
@@ -98,10 +147,10 @@ def _quietly(sock: socket.socket, data: bytes) -> None:
         sock.sendall(data)
 
 
-def half_close(port: int, rng: random.Random) -> None:
+def half_close(dial: Dial, rng: random.Random) -> None:
     """The answer comes after the end of what is sent."""
     data = rng.randbytes(rng.choice((1, 10_000, 500_000)))
-    with _user(port) as sock:
+    with _connected(dial) as sock:
         _send(sock, b"h" + data)
         sock.shutdown(socket.SHUT_WR)
         got = bytearray()
@@ -113,11 +162,11 @@ def half_close(port: int, rng: random.Random) -> None:
         raise Fault("the service has seen other bytes, or fewer, and took them for the whole")
 
 
-def slow_reader(port: int, rng: random.Random) -> None:
+def slow_reader(dial: Dial, rng: random.Random) -> None:
     """A download that is read with pauses."""
     size, seed = rng.choice((300_000, 3_000_000)), rng.randbytes(8)
     expected = b"".join(noise(seed, size))
-    with _user(port) as sock:
+    with _connected(dial) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)  # under a segment of loopback, 64 KB, the kernel crawls by itself
         _send(sock, b"d" + seed + b"%08d" % size)
         at, pauses = 0, rng.randrange(1, 20)
@@ -135,10 +184,9 @@ def slow_reader(port: int, rng: random.Random) -> None:
             raise Fault("a download has too many bytes")
 
 
-def leaver(port: int, rng: random.Random) -> None:
+def leaver(dial: Dial, rng: random.Random) -> None:
     """Goes away in the midst of it, with or without a word."""
-    sock = _user(port)
-    with sock, contextlib.suppress(OSError):
+    with _connected(dial) as sock, contextlib.suppress(OSError):
         _send(sock, b"d" + rng.randbytes(8) + b"%08d" % 5_000_000)
         for _ in range(rng.randrange(5)):
             _receive(sock, 10_000)
@@ -146,9 +194,9 @@ def leaver(port: int, rng: random.Random) -> None:
             reset(sock)
 
 
-def keeper(port: int, rng: random.Random) -> None:
+def keeper(dial: Dial, rng: random.Random) -> None:
     """Stays for some seconds and says little."""
-    with _user(port) as sock:
+    with _connected(dial) as sock:
         _send(sock, b"e")
         for _ in range(rng.randrange(3, 12)):
             word = rng.randbytes(rng.randrange(1, 64))
@@ -166,7 +214,7 @@ def keeper(port: int, rng: random.Random) -> None:
 
 def web(port: int, host: str, rng: random.Random) -> None:
     """Some requests on one connection."""
-    with _user(port) as sock, sock.makefile("rb") as file:
+    with _connected(lambda: connect(port, PATIENCE)) as sock, sock.makefile("rb") as file:
         for _ in range(rng.randrange(1, 6)):
             body = rng.randbytes(rng.choice((0, 10, 100_000)))
             _send(sock, b"POST / HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n\r\n" % (host.encode(), len(body)) + body)
@@ -218,5 +266,51 @@ def datagrams(port: int, rng: random.Random, count: int = 10) -> None:
         raise Broken("all datagrams were lost")
 
 
-USES: tuple[Callable[[int, random.Random], None], ...] = (echo, echo, half_close, slow_reader, leaver, keeper)
-"""Of the tcp service."""
+_USER, _PASSWORD = "admin", "a password of the soak"
+_PAGES = ("/healthz", "/static/")
+_SERVER_PAGES = (*_PAGES, "/metrics", "/api/serverinfo", "/api/clients", "/api/proxy/tcp", "/api/proxy/http", "/api/v2/system/info")
+_CLIENT_PAGES = (*_PAGES, "/api/status", "/api/config")
+
+
+def web_server(port: int) -> str:
+    """The lines of a file that make a program have one."""
+    return f'webServer.addr = "{HOST}"\nwebServer.port = {port}\nwebServer.user = "{_USER}"\nwebServer.password = "{_PASSWORD}"\n'
+
+
+def ask(port: int, path: str) -> bytes:
+    """What a program's web server says. Raises Broken when it is no answer."""
+    connection = HTTPConnection(HOST, port, timeout=PATIENCE)
+    credentials = base64.b64encode(f"{_USER}:{_PASSWORD}".encode()).decode()
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        except TimeoutError:
+            raise Fault(f"{path} of a web server was not answered within {PATIENCE:g} s") from None
+        except HTTPException as error:
+            raise Broken(f"{path} of a web server: {error!r}") from None
+    if answer.status != 200:
+        raise Broken(f"{path} of a web server was answered with {answer.status}")
+    return body
+
+
+def ask_json(port: int, path: str) -> Any:
+    """The same for what says JSON."""
+    return json.loads(ask(port, path))
+
+
+def api(port: int, of_server: bool, rng: random.Random) -> None:
+    """Somebody looks at a program's pages."""
+    for path in rng.sample(_SERVER_PAGES if of_server else _CLIENT_PAGES, 3):
+        if path.startswith("/api") and path != "/api/config":
+            ask_json(port, path)
+        elif not ask(port, path) and path != "/healthz":
+            raise Fault(f"{path} of a web server says nothing")
+
+
+USES: tuple[Callable[[Dial, random.Random], None], ...] = (echo, echo, half_close, slow_reader, leaver, keeper)
+"""Of the service."""
+
+USES_OF_TLS = (slow_reader, leaver, keeper)
+"""Of the service under TLS, where nobody sends and receives at once, or closes by half: Python's sockets can't."""

@@ -1,0 +1,91 @@
+"""What each program has when everybody rests: nothing may be there that was not there the first time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+
+from tests.soak.programs import Watched
+from tests.soak.users import Fault
+
+_EXACT = ("Control", "ClientEntry", "Listening", "Monitor", "Public", "Local")
+"""How the names of kinds end of which there are as many as there were."""
+
+_CACHED = {"RequestFields": 1024, "Response": 512, "Line": 1000}
+"""Kinds that are kept for their own sake, up to so many."""
+
+_LOOSE, _STRICT = 24, 4
+"""How many more there may be of others. HTTP keeps connections to services for a minute: within it, and later."""
+
+_RSS_GROWTH = 12.0  # MB between the counts of one program
+_SLOPE = 1.0  # MB a minute, of those that were counted often enough to tell
+_OFTEN = 6  # counts
+
+
+def patiently(seconds: float = 20) -> Iterator[bool]:
+    """True again and again, for a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield True
+        time.sleep(0.2)
+
+
+class Counts:
+    """Those of all programs; one that was started again begins anew."""
+
+    def __init__(self) -> None:
+        self._of: dict[Watched, list[dict[str, float]]] = {}
+        self._rss: dict[Watched, list[tuple[float, float]]] = {}
+
+    def take(self, program: Watched, at: float, *, strict: bool = False) -> None:
+        """Count what `program` has at the second `at`; `strict`: what is kept for a minute must go too. Raises Fault."""
+        counts = self._of.setdefault(program, [])
+        first = counts[0] if counts else {}
+        for _ in patiently(75 if strict else 20):
+            now: dict[str, float] = {**program.inside(), "descriptors": program.figures.descriptors}
+            more = {kind: n for kind, n in now.items() if first and n > _most(kind, first.get(kind, 0), strict=strict)}
+            if not more:
+                break
+        else:
+            told = ", ".join(f"{kind}: {first.get(kind, 0):g} at first, {n:g} now" for kind, n in more.items())
+            raise Fault(f"{program.name} keeps more than it did: {told}")
+        counts.append(now)
+        rss = self._rss.setdefault(program, [])
+        rss.append((at, program.figures.rss))
+        settled = rss[1:]  # caches and buffers have been filled by then
+        if len(settled) > 1 and settled[-1][1] > settled[0][1] + _RSS_GROWTH:
+            raise Fault(f"{program.name} grows: {', '.join(f'{mb:.1f}' for _, mb in rss)} MB")
+
+    def told(self, program: Watched) -> str:
+        """How much memory it had at its last count."""
+        return f"{program.name} {self._rss[program][-1][1]:.1f} MB"
+
+    def check_slopes(self) -> None:
+        """Raises Fault for one that has grown all along."""
+        for program, slope in self._slopes().items():
+            if slope > _SLOPE and len(self._rss[program]) >= _OFTEN:
+                raise Fault(f"{program.name} grows by {slope:.2f} MB a minute: {', '.join(f'{mb:.1f}' for _, mb in self._rss[program])} MB")
+
+    def summary(self) -> str:
+        """Memory at first and at last, and by how much it has grown, of those that were counted often enough."""
+        return ", ".join(
+            f"{program.name} {self._rss[program][0][1]:.1f} to {self._rss[program][-1][1]:.1f} MB ({slope:+.2f} a minute)"
+            for program, slope in self._slopes().items()
+        )
+
+    def _slopes(self) -> dict[Watched, float]:
+        found = {}
+        for program, rss in self._rss.items():
+            if len(settled := rss[1:]) > 2:
+                slope = statistics.linear_regression([at for at, _ in settled], [mb for _, mb in settled]).slope
+                found[program] = slope * 60
+        return found
+
+
+def _most(kind: str, at_first: float, *, strict: bool) -> float:
+    if kind.endswith(_EXACT):
+        return at_first
+    if kind.startswith("config "):
+        at_first *= 2  # that of the file, and the one that is carried out
+    return at_first + _CACHED.get(kind, 0) + (_STRICT if strict else _LOOSE)

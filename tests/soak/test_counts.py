@@ -1,0 +1,71 @@
+"""A leak is worth a fault."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.soak import counts
+from tests.soak.counts import Counts
+from tests.soak.programs import Watched
+from tests.soak.users import Fault
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "patiently", lambda seconds=20: iter((True,)))
+
+
+class Program:
+    """Says what it is told to say."""
+
+    def __init__(self) -> None:
+        self.name = "it"
+        self.kinds = {"Task": 3, "TcpPublic": 5, "Relay": 1}
+        self.figures = SimpleNamespace(descriptors=10, rss=50.0)
+
+    def inside(self) -> dict[str, int]:
+        return dict(self.kinds)
+
+    def as_watched(self) -> Watched:
+        return cast(Watched, cast(Any, self))
+
+
+def take(program: Program, *, times: int = 1, grows: float = 0.0) -> Counts:
+    taken = Counts()
+    for minute in range(times):
+        taken.take(program.as_watched(), 60.0 * minute)
+        program.figures.rss += grows
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "strict"), [("TcpPublic", 1, False), ("Relay", 25, False), ("New", 25, False), ("Relay", 5, True)]
+)
+def test_what_is_left_is_found(kind: str, more: int, strict: bool) -> None:
+    program = Program()
+    taken = take(program)
+    program.kinds[kind] = program.kinds.get(kind, 0) + more - 1
+    taken.take(program.as_watched(), 60, strict=strict)
+    program.kinds[kind] += 1
+    with pytest.raises(Fault, match=f"it keeps more than it did: {kind}"):
+        taken.take(program.as_watched(), 120, strict=strict)
+
+
+def test_descriptors_count() -> None:
+    program = Program()
+    taken = take(program)
+    program.figures.descriptors += 25
+    with pytest.raises(Fault, match="descriptors: 10 at first, 35 now"):
+        taken.take(program.as_watched(), 60)
+
+
+def test_memory_that_grows() -> None:
+    take(Program(), times=12).check_slopes()
+    take(Program(), times=5, grows=2).check_slopes()  # too seldom to tell
+    with pytest.raises(Fault, match=r"grows by 1\.10 MB a minute"):
+        take(Program(), times=12, grows=1.1).check_slopes()
+    with pytest.raises(Fault, match=r"it grows: 50\.0, 57\.0, 64\.0, 71\.0 MB"):
+        take(Program(), times=6, grows=7)
