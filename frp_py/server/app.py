@@ -278,7 +278,6 @@ class Server:
                 receive_visitor(self, message, reception)
             except Refused as error:
                 reception.caller.log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
-                reception.caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
                 reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
         else:
             reception.reject(f"{type(message).__name__} is no first message")
@@ -319,6 +318,7 @@ class Server:
             self.controls.remove(control)
             control.ended.set()
             raise
+        self.penalties.came(control.ip)
         try:
             await control.run(stream)
         except Exception:
@@ -336,7 +336,7 @@ class Server:
 
     def left(self, control: Control) -> None:
         """A control has given back what it had."""
-        self.penalties.trust(control.ip, trio.current_time())
+        self.penalties.went(control.ip, trio.current_time())
         self.controls.remove(control)
         self.clients.unregister(control, time.time())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections import Counter
 from collections.abc import Sequence
 
 FAILED_LOGIN = 5.0
@@ -57,7 +58,8 @@ class Penalties:
     def __init__(self, longest: float, exempt: Sequence[str] = ()) -> None:
         self.configure(longest, exempt)
         self._records: dict[bytes, _Record] = {}
-        self._trusted: dict[bytes, float] = {}  # until when
+        self._present: Counter[bytes] = Counter()  # sessions that run
+        self._trusted: dict[bytes, float] = {}  # until when, those that have no session
         self.refused = 0
         """Connections that were refused so far."""
 
@@ -100,6 +102,18 @@ class Penalties:
         record.doublings = min(record.doublings + 1, _MOST_DOUBLINGS)
         return left
 
+    def came(self, host: str) -> None:
+        """A session begins with a client there."""
+        self._present[network_of(host)] += 1
+
+    def went(self, host: str, now: float) -> None:
+        """It is over."""
+        network = network_of(host)
+        self._present[network] -= 1
+        if self._present[network] <= 0:
+            del self._present[network]
+        self.trust(host, now)
+
     def trust(self, host: str, now: float) -> None:
         """Somebody there has just logged in, or had been logged in until now."""
         network = network_of(host)
@@ -110,9 +124,10 @@ class Penalties:
             del self._trusted[next(iter(self._trusted))]
 
     def is_trusted(self, host: str, now: float) -> bool:
-        """Whether a client has logged in from there lately."""
-        until = self._trusted.get(network_of(host))
-        return until is not None and until > now
+        """Whether a client there is logged in, or was lately."""
+        network = network_of(host)
+        until = self._trusted.get(network)
+        return (until is not None and until > now) or network in self._present
 
     def _is_exempt(self, host: str) -> bool:
         if not self._exempt:

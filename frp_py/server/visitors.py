@@ -10,6 +10,7 @@ from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.cipher import derive_key
 from frp_py.protocol.messages import NewVisitorConn, NewVisitorConnResp, StartWorkConn
+from frp_py.server.penalties import FAILED_LOGIN
 from frp_py.server.proxies.base import PublicProxy
 from frp_py.server.visits import address_text
 
@@ -129,6 +130,7 @@ def receive_visitor(server: Server, wish: NewVisitorConn, reception: Reception) 
     if not isinstance(proxy, SecretProxy):
         raise Refused(f"custom listener for [{name}] doesn't exist")
     if not verify_key(wish.sign_key, proxy.wish.sk, wish.timestamp):
+        reception.caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
         raise Refused(f"visitor connection of [{name}] auth failed")
     user = control.login.user if control is not None else ""
     if not proxy.lets_in(user):

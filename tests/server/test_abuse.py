@@ -65,13 +65,25 @@ async def test_guessed_secret_keys_count_as_failed_logins(mux: bool) -> None:
         async with running_server({"transport.tcpMux": mux, **STRICT}) as server, peers_of(server) as peers:
             owner = await peers.logged_in()
             assert (await owner.register("secret", proxy_type="stcp", sk="key")).error == ""
-            server.penalties._trusted.clear()  # as if he were elsewhere
+            server.penalties._trusted.clear()
+            server.penalties._present.clear()  # as if he were elsewhere
             for n in range(3):
                 talk = (await peers.connect()).open()
                 await talk.send(NewVisitorConn("", "secret", privilege_key(f"guess {n}", 7), 7))
                 assert (await talk.expect(NewVisitorConnResp)).error
             await lines.wait_for("is shut out for")
             assert await is_reset(server.config.bind_port)
+
+
+async def test_visitors_of_a_proxy_that_is_not_there_are_not_shut_out() -> None:
+    """Its owner restarts, and many users are waiting for that."""
+    with logged():
+        async with running_server({"transport.tcpMux": False, **STRICT}) as server, peers_of(server) as peers:
+            for n in range(10):
+                talk = (await peers.connect()).open()
+                await talk.send(NewVisitorConn("", "secret", privilege_key("key", n), n))
+                assert (await talk.expect(NewVisitorConnResp)).error
+            assert (await (await peers.connect()).log_in()).error == ""
 
 
 async def test_an_exempt_source_is_never_shut_out() -> None:

@@ -64,6 +64,18 @@ def test_who_has_logged_in_is_trusted() -> None:
     assert any(book.offend(BAD, FAILED_LOGIN, TRUSTED_FOR + 1) for _ in range(3))
 
 
+def test_who_is_logged_in_is_trusted_however_long_that_lasts() -> None:
+    book = Penalties(600)
+    book.came(BAD)
+    book.came(BAD)
+    book.went(BAD, 10.0)
+    assert not any(book.offend(BAD, FAILED_LOGIN, 1e6) for _ in range(100))
+    book.went(BAD, 1e6)
+    assert not any(book.offend(BAD, FAILED_LOGIN, 1e6 + TRUSTED_FOR - 1) for _ in range(100))
+    assert any(book.offend(BAD, FAILED_LOGIN, 1e6 + TRUSTED_FOR + 1) for _ in range(3))
+    assert not book._present
+
+
 def test_off() -> None:
     book = Penalties(0)
     assert not any(book.offend(BAD, FAILED_LOGIN, 0.0) for _ in range(100))
