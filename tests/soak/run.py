@@ -53,6 +53,9 @@ class Soak:
         """Returns the faults."""
         stage = self._stage
         try:
+            self._check_words(strict=False)
+            for program in stage.programs:
+                self.counts.take(program, self._elapsed)  # before anybody has been served
             self.faults.recover(stage.targets(), "start")
             for thread in self._threads:
                 thread.start()
@@ -194,8 +197,10 @@ class Soak:
 
     def _check_words(self, *, strict: bool) -> None:
         """What the web servers say: what runs is said to run, nothing else is, and nobody is said to use it."""
+        wrong = ["no program has started"]
         for _ in patiently(75 if strict else 20):
-            wrong = [*wrong_words(self._stage, kept=("sudp",) if strict else ("sudp", "http"))]
+            with contextlib.suppress(OSError):
+                wrong = [*wrong_words(self._stage, kept=("sudp",) if strict else ("sudp", "http"))]
             if not wrong:
                 return
         raise Fault("; ".join(wrong[:5]))
