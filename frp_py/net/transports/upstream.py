@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from frp_py.errors import FrpError
+from frp_py.net.http.heads import BadHead, status_line
 
 _HEAD_LIMIT = 16 * 1024
 _PORTS = {"http": 80, "socks5": 1080}
@@ -77,10 +78,14 @@ class Upstream:
             head += await _receive(sock, 1)
             if len(head) > _HEAD_LIMIT:
                 raise FrpError(f"proxy {self.host}:{self.port} sends an endless answer")
-        line = head.split(b"\r\n", 1)[0].decode("latin-1")
-        status = line.split(" ", 2)
-        if len(status) < 2 or not status[0].startswith("HTTP/") or status[1] != "200":
-            raise FrpError(f"proxy {self.host}:{self.port} refused the connection: {line[:200]}")
+        line = head.partition(b"\r\n")[0]
+        try:
+            status = status_line(line)[0]
+        except BadHead:
+            status = 0
+        if status != 200:
+            said = line[:200].decode("latin-1").encode("unicode_escape").decode()  # it goes into one line of the log
+            raise FrpError(f"proxy {self.host}:{self.port} refused the connection: {said}")
 
     async def _socks5(self, sock: socket.socket, host: str, port: int) -> None:
         await _send(sock, b"\x05\x02\x00\x02" if self.credentials is not None else b"\x05\x01\x00")

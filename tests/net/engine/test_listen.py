@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import resource
 import socket
 import subprocess
@@ -251,6 +252,7 @@ def test_users_leave_descriptors_to_others(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_a_crowd_at_the_limit_does_not_fill_the_log(caplog: pytest.LogCaptureFixture, mock_clock: MockClock) -> None:
     """One gets in and the next one doesn't, and each time the pauses begin anew."""
+    caplog.set_level(logging.WARNING, "frp_py")
     async with running_engine() as engine:
         listening = Listening(engine, tcp_listener("127.0.0.1", 0), lambda sock, address: sock.close())
         for _ in range(2):

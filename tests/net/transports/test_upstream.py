@@ -72,6 +72,7 @@ async def test_http_connect() -> None:
         (b"HTTP/1.1 407 Auth\r\n\r\n", "refused the connection: HTTP/1.1 407 Auth"),
         (b"HTTP/1.1 201 Created\r\n\r\n", "refused"),
         (b"SSH-2.0-x\r\n\r\n", "refused the connection: SSH-2.0-x"),
+        (b"HTTP/1.1\n\n 200 OK\r\n\r\n", r"refused the connection: HTTP/1.1\\n\\n 200 OK"),
         (b"HTTP/1.1 200 OK\r\n", "closed the connection"),
         (b"x" * 20000, "endless"),
     ],
