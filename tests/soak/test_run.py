@@ -14,7 +14,7 @@ from tests.soak.stage import Stage
 def test_a_short_soak_finds_nothing(tmp_path: Path) -> None:
     soak = Soak(tmp_path, seed=57, seconds=12, clients=2, users=4)  # one that begins with what is soon over
     assert soak.run() == []
-    assert sum(soak.faults.events.values()) > 2
+    assert soak.faults.events
     assert soak.visits.total() > 20
 
 
