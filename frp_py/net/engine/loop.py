@@ -264,7 +264,7 @@ class Engine:
                     break
                 if len(events) > _SLICE:
                     self._handle_many(events, at_last)
-                else:
+                else:  # nearly every time, so there is no call for it
                     for fd, event in events:
                         handler = get(fd)
                         if handler is not None:
