@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import trio
 
 from frp_py.config import ServerConfig
@@ -118,3 +119,16 @@ async def receive(sock: socket.socket) -> bytes:
 async def requested(service: socket.socket) -> bytes:
     """The next request, without what came before the first one."""
     return (await receive(service)).rpartition(b"}")[2]
+
+
+def hosts_asked_for(vhost: HttpVhost, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with each request for which a route is looked up."""
+    asked: list[str] = []
+    find = vhost.routes.find
+
+    def seen(host: str, path: str, user: str) -> Site | None:
+        asked.append(host)
+        return find(host, path, user)
+
+    monkeypatch.setattr(vhost.routes, "find", seen)
+    return asked

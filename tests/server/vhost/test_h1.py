@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from frp_py.server.vhost import http
 from frp_py.server.vhost.h1 import ip_of, may_end
-from tests.server.vhost.helpers import GET, H2_GET, OK, receive, requested, setting
+from tests.server.vhost.helpers import GET, H2_GET, OK, hosts_asked_for, receive, requested, setting
 
 
 async def test_a_slow_head_is_given_60_seconds(autojump_clock: MockClock) -> None:
@@ -181,14 +181,7 @@ def test_when_a_head_is_worth_another_look() -> None:
 
 async def test_many_requests_at_once_leave_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     async with setting() as it:
-        asked: list[str] = []
-        find = it.vhost.routes.find
-
-        def seen(host: str, path: str, user: str) -> Any:
-            asked.append(host)
-            return find(host, path, user)
-
-        monkeypatch.setattr(it.vhost.routes, "find", seen)
+        asked = hosts_asked_for(it.vhost, monkeypatch)
         greedy, modest = it.user(), it.user()
         greedy.send(500 * b"HEAD / HTTP/1.1\r\nHost: nobody\r\n\r\n")
         greedy.shutdown(socket.SHUT_WR)

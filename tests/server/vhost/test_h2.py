@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
@@ -20,7 +19,7 @@ from trio.testing import MockClock
 
 from frp_py.server.vhost import h2, http
 from frp_py.server.vhost.h2_stream import H2Stream
-from tests.server.vhost.helpers import OK, Setting, receive, setting
+from tests.server.vhost.helpers import OK, Setting, hosts_asked_for, receive, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -404,14 +403,7 @@ async def test_a_flood_of_frames_leaves_others_their_turn(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(h2, "perf_counter", clock)
     async with setting() as it:
-        asked: list[str] = []
-        find = it.vhost.routes.find
-
-        def seen(host: str, path: str, user: str) -> Any:
-            asked.append(host)
-            return find(host, path, user)
-
-        monkeypatch.setattr(it.vhost.routes, "find", seen)
+        asked = hosts_asked_for(it.vhost, monkeypatch)
         greedy, modest = it.user(), it.user()
         flood = 1100 * frame(WINDOW, bytes((0, 0, 0, 1)))
         greedy.send(PREFACE + frame(SETTINGS) + flood + frame(HEADERS, GET, stream=1, flags=5))
