@@ -213,6 +213,7 @@ def seeds() -> dict[str, list[bytes]]:
         "client_session": [_said(OF_TYPE_ID), _said(reversed(OF_TYPE_ID))],
         "upstream": [
             b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n\0\1\2",
+            b"HTTP/1.1  200 OK\r\n\r\n\0",
             b"HTTP/1.1 407 No\r\n\r\n",
             *(b"\5\0\5\0\0" + address + b"\0\x50rest" for address in (b"\1\x7f\0\0\1", b"\3\4name", b"\4" + bytes(16))),
             b"\5\2\1\0\5\0\0\1\x7f\0\0\1\0\x50rest",

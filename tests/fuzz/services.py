@@ -68,7 +68,7 @@ def upstream(data: bytes) -> None:
         if kind == "http":
             head = data[: len(data) - len(proxy.left)]
             assert head.find(b"\r\n\r\n") == len(head) - 4, "a byte of the server was taken, or one of the proxy left"
-            assert re.match(rb"HTTP/\S* 200[ \r]", head)
+            assert re.match(rb"HTTP/1\.[01] +200[ \t\r]", head)
         else:
             answer = data[2 + 2 * (data[1] == 2) :]
             size = {1: 4, 4: 16}.get(answer[3]) or 1 + answer[4]

@@ -14,6 +14,7 @@ from frp_py.net.engine.stream import Holder
 from frp_py.protocol import wire_v1
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.messages import NewProxy, NewVisitorConn, NewVisitorConnResp, StartWorkConn
+from frp_py.server.penalties import FAILED_LOGIN
 from frp_py.server.proxies.stcp import StcpPublic
 from frp_py.server.statistics import Statistics
 from frp_py.server.visitors import receive_visitor
@@ -64,9 +65,9 @@ class World:
             raise Refused(f"no client control found for run id [{run_id}]")
         return SimpleNamespace(login=SimpleNamespace(user=run_id), half_close=run_id == "owner")
 
-    def visit(self, run_id: str = "owner", name: str = "p", key: str = "key", data: bytes = b"") -> Any:
+    def visit(self, run_id: str = "owner", name: str = "p", key: str = "key", data: bytes = b"", caller: Caller | None = None) -> Any:
         """A visitor connection, on which `data` stands behind the first message."""
-        reception = Reception(self.engine, data)
+        reception = Reception(self.engine, data, caller or Caller())
         wish = NewVisitorConn(run_id, name, privilege_key(key, 99), 99)
         receive_visitor(self.server, wish, cast("Any", reception))
         return reception
@@ -80,12 +81,16 @@ class Caller:
 
     def __init__(self) -> None:
         self.known = False
+        self.offences: list[float] = []
 
     def local_address(self) -> tuple[str, int]:
         return "192.0.2.2", 7000
 
     def is_now_known(self) -> None:
         self.known = True
+
+    def punish(self, cost: float) -> None:
+        self.offences.append(cost)
 
 
 class Reception(Holder):
@@ -94,11 +99,11 @@ class Reception(Holder):
     wire = wire_v1
     wire_name = "v1"
 
-    def __init__(self, engine: Engine, data: bytes) -> None:
+    def __init__(self, engine: Engine, data: bytes, caller: Caller) -> None:
         super().__init__(engine)
         self.data += data
         self.end: Any = FakeEnd()
-        self.caller = Caller()
+        self.caller = caller
 
 
 def refusal(world: World, **how: Any) -> str:
@@ -115,6 +120,24 @@ def test_what_is_looked_at_first() -> None:
     assert refusal(world, run_id="bob", key="wrong") == "visitor connection of [p] auth failed"
     assert refusal(world, run_id="bob") == "visitor connection of [p] user [bob] not allowed"
     assert world.work.waiting == []
+
+
+@pytest.mark.parametrize(
+    ("how", "offences"),
+    [
+        ({"key": "wrong"}, [FAILED_LOGIN]),
+        ({"run_id": "x"}, []),
+        ({"name": "none"}, []),
+        ({"run_id": "bob"}, []),
+    ],
+)
+def test_only_a_wrong_key_is_an_offence(how: dict[str, Any], offences: list[float]) -> None:
+    """A proxy that is away for a while must not shut its visitors out."""
+    world = World()
+    caller = Caller()
+    with pytest.raises(Refused):
+        world.visit(caller=caller, **how)
+    assert caller.offences == offences
 
 
 @pytest.mark.parametrize(
