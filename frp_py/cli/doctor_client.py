@@ -8,7 +8,6 @@ a load-balancing group would be given users at once, so those are registered onl
 from __future__ import annotations
 
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -24,6 +23,7 @@ from frp_py.config import load_client
 from frp_py.config.proxies import HealthCheck
 from frp_py.errors import ConfigError, FrpError
 from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.token import token_of
 from frp_py.net.transports.tcp import dial
 
@@ -146,7 +146,7 @@ async def _secure(config: ClientConfig, token: str, report: Report) -> tuple[boo
             report.failed("TLS", str(error).removeprefix("tls: "))
             return False, None
     try:
-        if not isinstance(sock, ssl.SSLSocket):
+        if not isinstance(sock, TlsSocket):
             report.ok("TLS")
             return True, None
         certificate = sock.getpeercert(binary_form=True)

@@ -21,6 +21,7 @@ from frp_py.net.engine.link import MuxEnd, MuxLink
 from frp_py.net.engine.loop import Engine
 from frp_py.net.engine.relay import Lingering, Relay
 from frp_py.net.engine.stream import EndStream, Holder
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.engine.transform import TransformedEnd, wrapped
 from frp_py.net.transports import tls
 from frp_py.protocol.yamux import Session, Stream
@@ -52,7 +53,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return tls.client_context(TlsFiles()), tls.server_context(TlsFiles())
 
 
-def tls_pair(buffer: int | None = None) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+def tls_pair(buffer: int | None = None) -> tuple[TlsSocket, TlsSocket]:
     """Two sockets under TLS, client and server, whose handshakes are done."""
     a, b = tcp_pair(buffer)
     client, server = tls.wrap_client(contexts()[0], a, "test"), tls.wrap_server(contexts()[1], b)
@@ -66,7 +67,7 @@ def tls_pair(buffer: int | None = None) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
             todo.remove(each)
     try:
         client.recv(1)  # the session tickets of TLS 1.3
-    except ssl.SSLWantReadError:
+    except BlockingIOError:
         pass
     return client, server
 

@@ -12,6 +12,7 @@ import trio
 from frp_py.errors import FrpError, PeerError
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.stream import EndStream
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.http.heads import (
     CHUNKED,
     Field,
@@ -186,7 +187,7 @@ class Backends:
         stream = EndStream(self._engine)
         return stream.attach(socket_end(self._engine, sock, stream, stream))
 
-    async def _handshake(self, context: ssl.SSLContext, sock: socket.socket, name: str) -> ssl.SSLSocket:
+    async def _handshake(self, context: ssl.SSLContext, sock: socket.socket, name: str) -> TlsSocket:
         wrapped = None
         try:
             wrapped = tls.wrap_client(context, sock, name)

@@ -8,9 +8,7 @@ So whoever doesn't read stops just the one who sends to him.
 
 from __future__ import annotations
 
-import errno
 import socket
-import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -19,15 +17,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from frp_py.log import get_logger
 from frp_py.net.engine.loop import READ, WRITE
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 
 if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
 
 log = get_logger()
-
-_EOF_IS_RESET = hasattr(ssl, "OP_IGNORE_UNEXPECTED_EOF")
-"""With that option of OpenSSL 3 a FIN reads as the end, so that an unexpected one is RST, for which Python has no other word."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER
 
@@ -340,41 +336,18 @@ class TlsEnd(SocketEnd):
 
     _TURN = 16  # records, in one go
 
-    def __init__(self, engine: Engine, sock: ssl.SSLSocket, sink: Sink, owner: Owner) -> None:
+    def __init__(self, engine: Engine, sock: TlsSocket, sink: Sink, owner: Owner) -> None:
         super().__init__(engine, sock, sink, owner)
         self._tls = sock
-        self._recv_into = self._receive
-        self._send = self._send_records
 
     def start(self) -> None:
-        """Go on; what TLS has decrypted already is not announced by epoll."""
+        """Go on; what has been received already is not announced by epoll."""
         super().start()
-        if self._open and self._tls.pending():
+        if self._open and self._tls.buffered:
             self.engine.soon(self._go_on)
 
     def _go_on(self) -> None:
         self.on_event(READ)
-
-    def _receive(self, room: memoryview) -> int:
-        try:
-            return self._tls.recv_into(room)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise BlockingIOError from None
-        except ssl.SSLZeroReturnError:
-            return 0
-        except ssl.SSLEOFError:
-            if _EOF_IS_RESET:
-                raise ConnectionResetError(errno.ECONNRESET, "connection reset by peer") from None
-            return 0
-
-    def _send_records(self, data: memoryview) -> int:
-        done = 0
-        try:
-            while done < len(data):
-                done += self._tls.send(data[done:])
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            pass
-        return done
 
     def _read(self) -> None:
         for _ in range(self._TURN):
@@ -382,20 +355,11 @@ class TlsEnd(SocketEnd):
                 return
             before = self.received_total
             super()._read()
-            if self.received_total == before or not self._tls.pending():
+            if self.received_total == before or not self._tls.buffered:
                 return
         self.engine.soon(self._go_on)
-
-    def _say_end(self) -> None:
-        """Say it by FIN: `unwrap` would say it by close_notify, and lose a record of the peer's that is still on its way."""
-        try:
-            socket.socket.shutdown(self._tls, socket.SHUT_WR)
-        except OSError as error:
-            self._break(error)
-            return
-        self.owner.flushed(self)
 
 
 def socket_end(engine: Engine, sock: socket.socket, sink: Sink, owner: Owner) -> SocketEnd:
     """The end for a connected socket, whether it has TLS or not."""
-    return TlsEnd(engine, sock, sink, owner) if isinstance(sock, ssl.SSLSocket) else SocketEnd(engine, sock, sink, owner)
+    return TlsEnd(engine, sock, sink, owner) if isinstance(sock, TlsSocket) else SocketEnd(engine, sock, sink, owner)

@@ -7,18 +7,18 @@ batch; a stream that finds no room waits, and with it only the one who feeds it.
 from __future__ import annotations
 
 import socket
-import ssl
 import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frp_py.errors import PeerError
 from frp_py.log import Logger
 from frp_py.net.engine.ends import End, Kept, Owner, Sink, keep
 from frp_py.net.engine.loop import READ, SCRATCH_SIZE, WRITE
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.protocol import yamux
 from frp_py.protocol.yamux import PullFrom, Session, Stream
 
@@ -267,11 +267,12 @@ class MuxLink:
         self._sock = sock
         self._fd = sock.fileno()
         self._send: Callable[[memoryview], int] = sock.send
+        self._receive: Callable[[memoryview, int], int] = sock.recv_into
         self._read = self._read_plain
-        if isinstance(sock, ssl.SSLSocket):
-            self._receive, self._send = _tls_functions(sock)
+        if isinstance(sock, TlsSocket):
+            self._tls = sock
             self._read = self._read_tls
-            engine.soon(self._read)  # TLS may have decrypted something already
+            engine.soon(self._read)  # something may have come with the handshake
         self._keepalive = keepalive
         self._quiet = 0  # s since the last ping; while it isn't answered, since the last sign of life
         self._heard = False  # something came, or room to send: a ping behind megabytes on a slow line is answered late
@@ -345,7 +346,7 @@ class MuxLink:
     def _read_plain(self) -> None:
         scratch = self.engine.scratch
         try:
-            n = self._sock.recv_into(scratch, self._room)
+            n = self._receive(scratch, self._room)
             if n == 0:
                 self._lose(_GONE)
             else:
@@ -362,8 +363,8 @@ class MuxLink:
         budget = _READ_TURN
         try:
             while True:
-                n = receive(self._room, scratch)
-                # Where the peer's record was not full, there will hardly be another. If there is, it is still in the socket: epoll tells.
+                n = receive(scratch, self._room)
+                # Where a record was not full, there will hardly be another. If there is, it is still in the socket: epoll tells.
                 over = n < _FULL_RECORD
                 if not over:
                     n, over = self._read_more(n)
@@ -371,13 +372,15 @@ class MuxLink:
                     self._lose(_GONE)
                     return
                 self._take(scratch[:n])
-                if over or not self._open:
+                if not self._open:
                     return
                 budget -= n
-                if budget <= 0 or self._room < SCRATCH_SIZE:
+                if self._tls.buffered if over else budget <= 0 or self._room < SCRATCH_SIZE:
                     self.engine.soon(self._read)
                     return
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if over:
+                    return
+        except BlockingIOError:
             return
         except Exception as error:
             self._fail(error)
@@ -388,17 +391,15 @@ class MuxLink:
         try:
             room = self._room
             while got < room:
-                n = receive(room - got, scratch[got:])
-                if n == 0:
-                    raise ssl.SSLZeroReturnError(0, "closed")
+                n = receive(scratch[got:], room - got)
+                if not n:
+                    self.engine.soon(self._read)  # which finds the end again
+                    return got, True
                 got += n
                 if n < _FULL_RECORD and got < room:
                     return got, True
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return got, True
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            self.engine.soon(self._read)  # which finds the end again
-            return got, True
+        except OSError:
+            return got, True  # nothing more, or a failure that is found again when this was dealt with
         return got, False
 
     def _take(self, data: memoryview) -> None:
@@ -441,7 +442,7 @@ class MuxLink:
                 n = send(view[session.start : session.end])
                 self._sent += n
                 session.sent(n)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except BlockingIOError:
             self._blocked = True
             self._blocked_at = perf_counter()
             self.engine.change(self._fd, READ | WRITE)
@@ -528,10 +529,4 @@ class MuxLink:
 
 
 def _reason(error: OSError) -> str:
-    return _GONE if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError) else error.strerror or str(error)
-
-
-def _tls_functions(sock: ssl.SSLSocket) -> tuple[Callable[[int, memoryview], int], Callable[[memoryview], int]]:
-    """What receives and what sends: where it can be had, without the layer that looks each time whether the socket is open (0.3 us)."""
-    inner: Any = getattr(sock, "_sslobj", None) or sock
-    return inner.read, inner.write
+    return error.strerror or str(error)

@@ -12,14 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from frp_py.net.engine.inward import Inward
+from frp_py.net.engine.tls_socket import RECORD
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
 
-_RECORD = 16384  # bytes; reading as much as a record can have leaves nothing behind in OpenSSL
-_BATCH = 4 * _RECORD
+_BATCH = 4 * RECORD
+_EMPTY = 64 * 1024  # bytes that may come, and carry nothing: OpenSSL undoes them all in one call
 
 
 class TlsOverEnd:
@@ -31,12 +32,14 @@ class TlsOverEnd:
     __slots__ = (
         "_delivering",
         "_early",
+        "_empty",
         "_finishing",
         "_has_ended",
         "_incoming",
         "_inner",
         "_inner_ended",
         "_kept",
+        "_later",
         "_on_ready",
         "_open",
         "_outgoing",
@@ -72,6 +75,8 @@ class TlsOverEnd:
         self._ready = False
         self._open = True
         self._early = bytearray()  # fed before the handshake was over
+        self._later = bytearray()  # came, and OpenSSL has not seen it
+        self._empty = 0  # bytes that it has seen since the last that carried something
         self._finishing = False
         self._inner_ended = False
         self._has_ended = False
@@ -186,6 +191,7 @@ class TlsOverEnd:
     def _forget(self) -> None:
         self._open = False
         self._early.clear()
+        self._later.clear()
         self._on_ready = None
 
     # from `inner`
@@ -199,19 +205,31 @@ class TlsOverEnd:
         """Decrypt and pass on, as far as the sink takes it; returns how much of `data` isn't through yet."""
         if not self._open:
             return 0
-        self._incoming.write(data)
+        self._later += data
         self._advance()
-        if not self._kept:
+        if not self._kept or not self._open:
             return 0
         self._owed += len(data)
         return len(data)
 
+    def _look_on(self) -> bool:
+        """Give OpenSSL a record's worth of what came, since it undoes in one call all that carries nothing; False: there was no more."""
+        if self._empty > _EMPTY:
+            self._lose("TLS records that carry nothing")
+        if not self._later or not self._open:
+            return False
+        self._empty += self._incoming.write(self._later[:RECORD])
+        del self._later[:RECORD]
+        return True
+
     def _advance(self) -> None:
-        if not self._ready:
+        while not self._ready:
             try:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._flush()
+                if self._look_on():
+                    continue
                 if self._inner_ended:
                     self._lose("closed during the TLS handshake")
                 return
@@ -253,13 +271,17 @@ class TlsOverEnd:
             size, ended = 0, False
             try:
                 while size < _BATCH and not ended:
-                    piece = self.tls.read(_RECORD)
+                    try:
+                        piece = self.tls.read(RECORD)
+                    except ssl.SSLWantReadError:
+                        if self._look_on():
+                            continue
+                        more, ended = False, self._inner_ended
+                        break
                     pieces.append(piece)
                     size += len(piece)
+                    self._empty = 0
                     ended = not piece
-            except ssl.SSLWantReadError:
-                more = False
-                ended = self._inner_ended
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 ended = True
             except ssl.SSLError as error:

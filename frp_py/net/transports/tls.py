@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from frp_py.errors import FrpError
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.transports import made_certificate
 
 if TYPE_CHECKING:
@@ -133,20 +134,17 @@ def _secret_file(content: bytes) -> Iterator[str]:
             yield file.name
 
 
-def wrap_server(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+def wrap_server(context: ssl.SSLContext, sock: socket.socket) -> TlsSocket:
     """The TLS side of an accepted socket, before its handshake."""
-    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+    return TlsSocket(context, sock, server_side=True)
 
 
-def wrap_client(context: ssl.SSLContext, sock: socket.socket, name: str) -> ssl.SSLSocket:
+def wrap_client(context: ssl.SSLContext, sock: socket.socket, name: str) -> TlsSocket:
     """The TLS side of a connected socket, before its handshake; `name` is sent as SNI unless it is an address.
 
     Raises ValueError when it can't be a name; the socket is untouched then.
     """
-    sni = _sni(name, context.check_hostname)
-    if sni is not None:
-        sni.encode("idna")  # ssl does this too, but only when it has taken the socket away
-    return context.wrap_socket(sock, server_hostname=sni, do_handshake_on_connect=False, suppress_ragged_eofs=False)
+    return TlsSocket(context, sock, server_side=False, server_hostname=_sni(name, context.check_hostname))
 
 
 def _sni(name: str, verified: bool) -> str | None:
@@ -159,7 +157,7 @@ def _sni(name: str, verified: bool) -> str | None:
     return None
 
 
-async def handshake(sock: ssl.SSLSocket) -> None:
+async def handshake(sock: TlsSocket) -> None:
     """Do the handshake. Raises OSError (ssl.SSLError among them)."""
     while True:
         try:
@@ -172,10 +170,10 @@ async def handshake(sock: ssl.SSLSocket) -> None:
             return
 
 
-async def linger(sock: ssl.SSLSocket) -> None:
+async def linger(sock: TlsSocket) -> None:
     """After a handshake that failed: wait a moment for the peer to end, so that it reads our alert instead of a reset."""
     with trio.move_on_after(_LINGER), contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_WR)
+        sock.shutdown(socket.SHUT_WR)
         left = _LINGER_BYTES
         while left > 0:
             await trio.lowlevel.wait_readable(sock)

@@ -19,6 +19,7 @@ from frp_py.log import get_logger
 from frp_py.net.engine.ends import socket_end
 from frp_py.net.engine.listen import plain_address
 from frp_py.net.engine.stream import EndStream
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.serving import http1
 from frp_py.net.transports import tls
 from frp_py.net.web.asgi import LIMIT, Call
@@ -74,7 +75,7 @@ class Connection:
                     await self._shake_hands(self._context)
                 self._stream = stream = EndStream(self._engine)
                 stream.attach(socket_end(self._engine, self._socket, stream, stream))
-                if isinstance(self._socket, ssl.SSLSocket) and self._socket.selected_alpn_protocol() == "h2":
+                if isinstance(self._socket, TlsSocket) and self._socket.selected_alpn_protocol() == "h2":
                     from frp_py.net.serving import http2
 
                     await http2.serve(stream, self._exchange)

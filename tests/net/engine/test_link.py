@@ -445,20 +445,6 @@ async def test_a_peer_that_is_gone_is_noticed_by_reading_and_by_writing(pair: Pa
             assert len(half.lost) == len([e for e in heard.events if e.startswith("broke")]) == 1
 
 
-async def test_a_peer_that_is_found_gone_by_writing_tls_is_called_that() -> None:
-    async with running_engine() as engine:
-        half = Half(engine, tls_pair)
-
-        def send(data: memoryview) -> int:
-            raise ssl.SSLEOFError(8, "EOF occurred in violation of protocol (_ssl.c:1)")
-
-        half.link._send = send
-        half.open()[0].feed(memoryview(b"x"))
-        half.link.flush()
-        await until(lambda: half.lost)
-        assert half.lost == ["connection closed by the other side"]
-
-
 async def test_a_full_socket_holds_only_a_buffer_and_goes_on_in_order() -> None:
     """Writes of TLS records that fit in part only, with control frames between them."""
     for pair in (tcp_pair, tls_pair):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.stream import EndStream, Holder
 from frp_py.net.engine.tls_bio import TlsOverEnd
 from tests.support.net import Link, noise, running_engine, tcp_pair, until
+from tests.support.openssl import KeyChanger
 
 
 @cache
@@ -351,3 +353,39 @@ async def test_pause_and_start() -> None:
         assert far.kept == 0
         far.end.start()
         assert await far.receive_some() == b"y"
+
+
+async def test_records_that_carry_nothing_are_looked_at_piece_by_piece_and_not_for_ever() -> None:
+    """OpenSSL undoes all that it is given in one call; a flood of changes of keys would keep the program busy that long."""
+    async with running_engine() as engine:
+        a, b = tcp_pair()
+        nobody = EndStream(engine)
+        far = over(engine, SocketEnd(engine, b, nobody, nobody), server_side=True)
+        assert isinstance(far.end, TlsOverEnd)
+        client = KeyChanger()
+        done, said = client.shake_hands(b"")
+        raw = trio.socket.from_stdlib_socket(a)
+        while not done:
+            await raw.send(said)
+            done, said = client.shake_hands(await raw.recv(1 << 16))
+        await raw.send(said + client.changes(2000) + client.data(b"data"))
+        assert await far.receive_some() == b"data"
+        seen = []
+        incoming = far.end._incoming
+
+        class Counting:
+            pending = property(lambda self: incoming.pending)
+
+            def write(self, data: bytes) -> int:
+                seen.append(len(data))
+                return incoming.write(data)
+
+        far.end._incoming = cast("Any", Counting())
+        with contextlib.suppress(trio.BrokenResourceError):
+            await trio.SocketStream(raw).send_all(client.changes(10_000))
+        with pytest.raises(trio.BrokenResourceError, match="TLS records that carry nothing"):
+            await far.receive_some()
+        assert max(seen) <= 16384
+        assert 64 * 1024 < sum(seen) < 96 * 1024
+        client.close()
+        raw.close()

@@ -13,6 +13,7 @@ import trustme
 
 from frp_py.config.common import TlsFiles
 from frp_py.errors import FrpError
+from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.transports import tls
 from tests.support.net import descriptors, tcp_pair
 
@@ -45,23 +46,23 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"), "other")
 
 
-async def meet(client: TlsFiles, server: TlsFiles, name: str = "frps.test") -> tuple[ssl.SSLSocket | str, ssl.SSLSocket | str]:
+async def meet(client: TlsFiles, server: TlsFiles, name: str = "frps.test") -> tuple[TlsSocket | str, TlsSocket | str]:
     """Handshake; for each side its socket, or why it failed."""
     a, b = tcp_pair()
-    outcome: dict[str, ssl.SSLSocket | str] = {}
+    outcome: dict[str, TlsSocket | str] = {}
 
-    async def side(who: str, sock: ssl.SSLSocket) -> None:
+    async def side(who: str, sock: TlsSocket) -> None:
         try:
             await tls.handshake(sock)
             if who == "client":  # a client's certificate is looked at after its handshake
                 try:
                     while not sock.recv(1):
                         break
-                except ssl.SSLWantReadError:
+                except BlockingIOError:
                     await trio.lowlevel.wait_readable(sock)
                     try:
                         sock.recv(1)
-                    except ssl.SSLWantReadError:
+                    except BlockingIOError:
                         pass
             outcome[who] = sock
         except OSError as error:
@@ -75,9 +76,9 @@ async def meet(client: TlsFiles, server: TlsFiles, name: str = "frps.test") -> t
     return outcome["client"], outcome["server"]
 
 
-def done(*outcome: ssl.SSLSocket | str) -> None:
+def done(*outcome: TlsSocket | str) -> None:
     for each in outcome:
-        assert isinstance(each, ssl.SSLSocket), each
+        assert isinstance(each, TlsSocket), each
         assert each.version() in ("TLSv1.2", "TLSv1.3")
         each.close()
 
