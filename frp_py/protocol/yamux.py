@@ -300,6 +300,10 @@ class Stream:
         session.budget.left += self._window - INITIAL_WINDOW
 
 
+def _nothing(*_: object) -> None:
+    """In place of what would hold on to a driver that is gone."""
+
+
 class Session:
     """One side of a yamux connection.
 
@@ -424,6 +428,8 @@ class Session:
                 failure = error  # the others have to be told all the same
         self._release()
         self._buffers = Buffers()  # what is still said is for nobody, and is not to be counted
+        self.wake = self.flush = _nothing
+        self._new_stream = _nothing
         if failure is not None:
             raise failure
 

@@ -78,6 +78,10 @@ class Guest:
     def leave(self) -> None:
         """It is known now, or gone; the second time does nothing."""
         self._lobby.leave(self)
+        self.put_out = _stay  # which would hold on to who it was
+
+
+def _stay() -> None: ...
 
 
 Crowds: TypeAlias = dict[bytes, dict[Guest, None]]

@@ -125,6 +125,37 @@ class Drop:
         return 0
 
 
+class Over:
+    """Sink and owner of an end that was closed: it lets go of what it was joined to, so that all of it goes without the collector."""
+
+    __slots__ = ()
+
+    kept = 0
+
+    def pull(self, recv_into: PullFrom) -> int:
+        """Receive nothing."""
+        return BLOCKED
+
+    def feed(self, data: memoryview) -> int:
+        """Forget."""
+        return 0
+
+    def ended(self, end: End) -> None:
+        """Nobody hears of it."""
+
+    def broke(self, end: End, reason: str) -> None:
+        """Nobody hears of it."""
+
+    def drained(self, end: End, n: int) -> None:
+        """Nobody hears of it."""
+
+    def flushed(self, end: End) -> None:
+        """Nobody hears of it."""
+
+
+OVER = Over()
+
+
 class SocketEnd:
     """A non-blocking TCP (or unix) socket."""
 
@@ -312,6 +343,7 @@ class SocketEnd:
         if self._open:
             self._open = False
             self._kept = None
+            self.sink = self.owner = OVER
             self.engine.bury(self.sock, self.fd)
 
     def abort(self) -> None:
@@ -325,8 +357,9 @@ class SocketEnd:
 
     def _break(self, error: OSError) -> None:
         if self._open:
+            owner = self.owner
             self.close()
-            self.owner.broke(self, error.strerror or str(error))
+            owner.broke(self, error.strerror or str(error))
 
 
 class TlsEnd(SocketEnd):

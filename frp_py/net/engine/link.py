@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from frp_py.errors import PeerError
 from frp_py.log import Logger
-from frp_py.net.engine.ends import End, Kept, Owner, Sink, keep
+from frp_py.net.engine.ends import OVER, End, Kept, Owner, Sink, keep
 from frp_py.net.engine.loop import READ, SCRATCH_SIZE, WRITE
 from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.protocol import yamux
@@ -98,8 +98,9 @@ class MuxEnd(Stream):
         """RST, or the link is lost."""
         self._kept = None
         self.kept = 0
+        owner, self.sink, self.owner = self.owner, OVER, OVER
         try:
-            self.owner.broke(self, reason)
+            owner.broke(self, reason)
         except Exception:
             self.link.log.exception("bug in the use of stream %d", self.id)
 
@@ -174,6 +175,7 @@ class MuxEnd(Stream):
         """
         super().finish()
         if self.state & self.GONE:
+            self.sink = self.owner = OVER
             return
         if self.link.half_close:
             closed = self.link.closed
@@ -181,10 +183,12 @@ class MuxEnd(Stream):
             if len(closed) > _MOST_CLOSED:
                 next(iter(closed.values())).expire()
         else:
+            self.sink = self.owner = OVER
             self.forget()
 
     def abort(self) -> None:
         """Reset the stream."""
+        self.sink = self.owner = OVER
         self.reset()
 
 
@@ -522,10 +526,16 @@ class MuxLink:
             self._open = False
             self.engine.not_each_second(self._tick)
             self.engine.bury(self._sock, self._fd)
+            self._read = _nothing
+            on_lost, self._on_lost = self._on_lost, _nothing
             try:
                 self.session.broken(reason)
             finally:
-                self._on_lost(reason)
+                on_lost(reason)
+
+
+def _nothing(*_: object) -> None:
+    """In place of what would hold on to a link that is gone."""
 
 
 def _reason(error: OSError) -> str:

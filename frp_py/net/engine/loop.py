@@ -33,7 +33,7 @@ SCRATCH_SIZE = 256 * 1024
 _EVENTS = 256  # a batch
 _LINGER = 0.003  # s to wait for the next batch before trio gets its turn; with 1 ms the timer costs 10 us a round trip and hop
 _TURN = 0.004  # s after which trio gets its turn whatever is going on
-_SLICE = 16  # events of a batch between looks at the clock
+_SLICE = 8  # events of a batch, after which what links have to say is sent: the other side can begin with it meanwhile
 _LONG = 0.02  # s after which even a batch is broken off: handlers that users keep busy for milliseconds are not to hold up the clients
 
 
@@ -287,18 +287,19 @@ class Engine:
     def _handle_many(self, events: list[tuple[int, int]], at_last: float) -> None:
         """Call the handlers; what isn't done at `at_last` is put off until trio had its turn."""
         get = self._handlers.get
-        for start in range(0, len(events), _SLICE):
-            if start and perf_counter() > at_last:
-                self._put_off = events[start:]
+        for at, (fd, event) in enumerate(events, 1):
+            handler = get(fd)
+            if handler is not None:
+                try:
+                    handler(event)
+                except Exception:
+                    log.exception("bug in the handler of descriptor %d", fd)
+                    self.unwatch(fd)
+            if perf_counter() > at_last:
+                self._put_off = events[at:]
                 return
-            for fd, event in events[start : start + _SLICE]:
-                handler = get(fd)
-                if handler is not None:
-                    try:
-                        handler(event)
-                    except Exception:
-                        log.exception("bug in the handler of descriptor %d", fd)
-                        self.unwatch(fd)
+            if not at % _SLICE and self._flushes:
+                self._flush()
 
     def _go_on(self, at_last: float) -> None:
         """With what was put off, behind a few of those who don't wait for it: each time some of the others come too."""
@@ -314,13 +315,7 @@ class Engine:
                 self._guard(self._soon.popleft())
                 if perf_counter() > at_last:
                     break
-        while self._flushes:
-            flushes, self._flushes = self._flushes, []
-            for flush in flushes:
-                try:
-                    flush()
-                except Exception:
-                    log.exception("bug in %r", flush)
+        self._flush()
         if self._graves and not self._put_off:
             graves, self._graves = self._graves, []
             for sock in graves:
@@ -328,6 +323,15 @@ class Engine:
                     sock.close()
                 except OSError as error:
                     log.debug("closing a socket: %s", error)
+
+    def _flush(self) -> None:
+        while self._flushes:
+            flushes, self._flushes = self._flushes, []
+            for flush in flushes:
+                try:
+                    flush()
+                except Exception:
+                    log.exception("bug in %r", flush)
 
     def _guard(self, callback: Callable[[], None]) -> None:
         try:

@@ -21,6 +21,9 @@ EMPTY = 128 * 1024
 _RAW = RECORD + 22  # bytes received at once: the largest record of TLS 1.3, so that one that is full comes whole
 _SENT_AT_ONCE = 4 * RECORD  # bytes encrypted before they are sent
 
+_receive_raw = socket.socket.recv
+_send_raw = socket.socket.send
+
 
 class TlsSocket(socket.socket):
     """A non-blocking socket under TLS, which behaves as one without: BlockingIOError says that there is nothing, or no room, now.
@@ -42,8 +45,6 @@ class TlsSocket(socket.socket):
         self._decrypt = inner.read
         self._encrypt = inner.write
         self._pending = inner.pending
-        self._receive_raw = super().recv
-        self._send_raw = super().send
         self._empty = 0  # bytes since the last that carried something
         self._failure: OSError | None = None  # to be raised behind what came before it
         self._has_ended = False
@@ -127,7 +128,7 @@ class TlsSocket(socket.socket):
         return bytes(buffer[: self.recv_into(memoryview(buffer))])
 
     def _receive(self) -> None:
-        data = self._receive_raw(_RAW)
+        data = _receive_raw(self, _RAW)
         if data:
             self._empty += len(data)
             if self._empty > EMPTY:
@@ -160,7 +161,7 @@ class TlsSocket(socket.socket):
         while rest is not None or outgoing.pending:
             if rest is None:
                 rest = self._unsent = outgoing.read()
-            n = self._send_raw(rest)
+            n = _send_raw(self, rest)
             rest = self._unsent = memoryview(rest)[n:] if n < len(rest) else None
 
     def _answer(self) -> None:
@@ -169,6 +170,11 @@ class TlsSocket(socket.socket):
             self._send_outgoing()
         except OSError:
             pass  # who reads on finds it, and there may still be something to be read
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._failure = None  # whose traceback would hold on to this
+        super().close()
 
     # what people ask
 

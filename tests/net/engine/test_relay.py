@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import math
 import socket
+from typing import Any
 
 import pytest
 import trio
@@ -247,6 +250,35 @@ async def test_many_come_and_go_and_nothing_is_left(how: str) -> None:
         assert descriptors() <= before[0]
         assert {kind: n for kind, n in alive().items() if n > before[1].get(kind, 0)} == {}
         tunnel.close()
+
+
+@pytest.mark.parametrize("how", ["mux", "mux+tls", "tcp", "tls"])
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_what_is_over_goes_without_the_collector(how: str, half_close: bool) -> None:
+    """It comes rarely, so as not to hold anybody up: what waited for it would be tens of megabytes."""
+    async with running_engine() as engine:
+        before = alive()
+        gc.disable()
+        try:
+            tunnel: Any = Tunnel(engine, how, half_close=half_close)
+            done = tunnel.done
+            for end in ("reset", "close", "finish"):
+                for i in range(2):
+                    user, service = await tunnel.user()
+                    first, second = (user, service) if i else (service, user)
+                    getattr(first, end)()
+                    with contextlib.suppress(ConnectionResetError):
+                        assert await second.receive_all() == b""
+                    for peer in (first, second):
+                        peer.close()
+            await until(lambda: len(done) == 12)
+            done.clear()
+            tunnel.close()
+            await quiet(engine)
+            del tunnel, user, service, first, second, peer
+            await until(lambda: all(n <= before.get(kind, 0) for kind, n in alive(collect=False).items()))
+        finally:
+            gc.enable()
 
 
 async def test_a_broken_link_breaks_every_user_off() -> None:
