@@ -278,7 +278,7 @@ class UserConnection:
         else:
             self.site = site
             if asked.method != b"CONNECT":
-                path = asked.path
+                path = asked.clean_path
                 if proxied:
                     path = b"http://" + (site.rules.host_rewrite or host) + path
                 self._head = b"%b %b HTTP/1.1\r\n%b" % (asked.method, path, request.block_for(site.rules, self.ip, host))
