@@ -325,7 +325,7 @@ class UserConnection:
             return
         request = self._request
         assert request is not None
-        backend.send(self._head)
+        backend.ask(self._head, request.length)
         if self.backend is not backend:
             return  # it was dead
         if not request.length:
