@@ -44,12 +44,18 @@ def check_client(config: ClientConfig, allow_unsafe: Collection[str] = (), *, ga
 
 
 def warnings_of(config: ServerConfig | ClientConfig) -> list[str]:
-    """Return what deserves a warning (config.md 4.2), without the word WARNING."""
-    if isinstance(config, ServerConfig) or config.transport.tls.enable:
-        return []
+    """Return what deserves a warning (config.md 4.2, and of our own), without the word WARNING."""
+    return [] if isinstance(config, ServerConfig) else list(_client_warnings(config))
+
+
+def _client_warnings(config: ClientConfig) -> Iterator[str]:
     tls = config.transport.tls
     files = {"certFile": tls.cert_file, "keyFile": tls.key_file, "trustedCaFile": tls.trusted_ca_file}
-    return [f"transport.tls.{key} is invalid when transport.tls.enable is false" for key, file in files.items() if file]
+    if not tls.enable:
+        yield from (f"transport.tls.{key} is invalid when transport.tls.enable is false" for key, file in files.items() if file)
+    for proxy in config.proxies:
+        if isinstance(proxy, TcpmuxProxy) and proxy.http_password and not proxy.http_user:
+            yield f"proxy {proxy.name}: httpPassword protects nothing without httpUser"
 
 
 def _client(config: ClientConfig, allow_unsafe: Collection[str], gates: bool) -> Iterator[Finding]:

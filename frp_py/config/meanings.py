@@ -320,7 +320,7 @@ KEYS: dict[type[Section], dict[str, Key]] = {
     },
     proxies.TcpmuxProxy: {
         "http_user": Key("User that the CONNECT request must give.", "alice"),
-        "http_password": Key("Password that the CONNECT request must give.", "a-password"),
+        "http_password": Key("Password that the CONNECT request must give; without `httpUser` it isn't asked for.", "a-password"),
         "route_by_http_user": Key("Only CONNECT requests of this user come here.", "alice"),
         "multiplexer": Key("Must be given, and there is one.", "httpconnect", ("httpconnect",)),
     },

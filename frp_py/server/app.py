@@ -218,7 +218,9 @@ class Server:
             from frp_py.server.vhost.tcpmux import TcpmuxVhost
 
             self.tcpmux = TcpmuxVhost(
-                self.engine, passthrough=config.tcpmux_passthrough, not_found=lambda: answer_to_connect(self.config.custom_404_page)
+                self.engine,
+                passthrough=config.tcpmux_passthrough,
+                not_found=lambda log: answer_to_connect(self.config.custom_404_page, log),
             )
             listening = self._listen("tcpmux", config.proxy_bind_addr, config.tcpmux_http_connect_port, self.tcpmux.on_connection)
             passthrough = "true" if config.tcpmux_passthrough else "false"

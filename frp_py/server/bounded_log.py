@@ -6,11 +6,12 @@ from frp_py.net.bounded_log import BoundedLog, Budget
 from frp_py.server.penalties import network_of
 
 _MOST_NETWORKS = 4096
+_BURST, _RATE = 1000, 20.0  # lines about users who were refused: at once, and a second later on
 
 
 def refusals_log() -> BoundedLog:
     """For users of a shared port who are sent away: what reads the log to shut out attackers finds their addresses there."""
-    return BoundedLog("", Budget(1000, 20.0), about="users who were refused", longest=400)
+    return BoundedLog("", Budget(_BURST, _RATE), about="users who were refused", longest=400)
 
 
 class Budgets:

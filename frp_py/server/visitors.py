@@ -88,7 +88,7 @@ class Visitor(Holder):
         """The visitor connection as the application's bytes see it: this leg has the secret key, not the token (wire.md 5.3)."""
         wish = self._wish
         key = derive_key(self.proxy.wish.sk) if wish.use_encryption else None
-        return wrapped(self.proxy.control.engine, self, key=key, compress=wish.use_compression)
+        return wrapped(self.proxy.control.engine, self, key=key, compress=wish.use_compression, log=self.proxy.users_log)
 
     # as the one who waits for a work connection
 

@@ -239,3 +239,12 @@ def test_what_findings_say_to_people() -> None:
     assert finding.expected == 'must be one of trace, debug, info, warn, error, not "debg"; did you mean "debug"?'
     (finding,) = check_server(decode_server(Document({"tcpmuxHTTPConnectPort": -1}, "toml", "x")))
     assert (finding.key, finding.expected) == ("tcpmuxHTTPConnectPort", "must be from 0 to 65535, not -1")
+
+
+def test_a_password_of_tcpmux_alone_is_warned_of() -> None:
+    proxies = [
+        {"name": name, "type": kind, "localPort": 1, "customDomains": ["a"], "multiplexer": "httpconnect", "httpPassword": "p", **more}
+        for name, kind, more in (("bad", "tcpmux", {}), ("good", "tcpmux", {"httpUser": "u"}))
+    ]
+    web = {"name": "web", "type": "http", "localPort": 1, "customDomains": ["a"], "httpPassword": "p"}
+    assert warnings_of(client_from_dict({"proxies": [*proxies, web]})) == ["proxy bad: httpPassword protects nothing without httpUser"]

@@ -15,6 +15,8 @@ from frp_py.net.engine.stream import EndStream
 from frp_py.net.engine.tls_socket import TlsSocket
 from frp_py.net.http.heads import (
     CHUNKED,
+    INTERIM_COST,
+    INTERIM_ROOM,
     Field,
     block_of,
     fields_of,
@@ -45,7 +47,20 @@ class BackendError(FrpError):
 class Backend:
     """One connection to a service, on one request at a time. All methods raise BackendError."""
 
-    __slots__ = ("_chunked", "_is_1_1", "_keep_alive", "_reading", "_sent", "address", "idle_since", "reason", "stream", "used")
+    __slots__ = (
+        "_chunked",
+        "_due",
+        "_interim_room",
+        "_is_1_1",
+        "_keep_alive",
+        "_reading",
+        "_sent",
+        "address",
+        "idle_since",
+        "reason",
+        "stream",
+        "used",
+    )
 
     def __init__(self, address: Address, stream: EndStream) -> None:
         self.address = address
@@ -56,7 +71,9 @@ class Backend:
         self.reason = b""
         self._reading = Reading(stream)
         self._chunked = False
+        self._due = 0  # bytes of the request's body that were announced and have not been sent
         self._sent = False
+        self._interim_room = 0  # for responses of status 1xx
         self._is_1_1 = True
         self._keep_alive = True
 
@@ -68,18 +85,24 @@ class Backend:
             lines.append((b"Transfer-Encoding", b"chunked"))
         elif length or always_length:
             lines.append((b"Content-Length", b"%d" % length))
+        self._due = max(length, 0)
         self._sent = not length
+        self._interim_room = INTERIM_ROOM
         await self._send(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, block_of(lines)))
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body."""
+        if not self._chunked:
+            self._due -= len(data)
+            if self._due < 0:
+                raise BackendError("the body is longer than was announced")
         await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def end(self, trailers: Sequence[Field]) -> None:
-        """The body is complete."""
+        """The body is complete; if it is shorter than was announced the service awaits more, and the connection isn't used again."""
         if self._chunked:
             await self._send(b"0\r\n%b\r\n" % block_of(trailers))
-        self._sent = True
+        self._sent = not self._due
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -98,6 +121,10 @@ class Backend:
                 raise BackendError("closed without a response")
             line, _, block = lenient(head)[:-2].partition(b"\r\n")
             status, self.reason, self._is_1_1 = status_line(line)
+            if status < 200:
+                self._interim_room -= max(len(head), INTERIM_COST)
+                if self._interim_room < 0:
+                    raise BackendError("too many responses before the response")
             fields = fields_of(block)
             length = response_length(fields, is_1_1=self._is_1_1)
         except PeerError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from frp_py.protocol.messages import StartWorkConn
 
 _CONNECTIONS = 2000  # of one plugin
-_LONGEST_ADDRESS = 64  # characters
 
 
 class HttpPlugin(Plugin[Options]):
@@ -55,7 +55,7 @@ class HttpPlugin(Plugin[Options]):
             return
         scope = trio.CancelScope()
         self._connections.add(scope)
-        user = User(start.src_addr[:_LONGEST_ADDRESS].encode(errors="replace"))
+        user = User(ip_of(start))
         if self.context is None:
             stream, ready = self.stream(work), None
         else:
@@ -120,6 +120,16 @@ class HttpPlugin(Plugin[Options]):
             raise PeerError("TLS handshake failed, or was not finished in time")
 
 
+def ip_of(start: StartWorkConn) -> bytes:
+    """The user's address, if it is one: it becomes part of requests, and a server is not to write these."""
+    ip = start.src_addr.partition("%")[0]  # the name of an interface may be anything
+    try:
+        ipaddress.ip_address(ip)
+    except ValueError:
+        return b""
+    return ip.encode()
+
+
 class User:
     """Who is on a connection."""
 
@@ -127,5 +137,5 @@ class User:
 
     def __init__(self, ip: bytes) -> None:
         self.ip = ip
-        """His address as the server sees it; empty when it isn't known."""
+        """His address as the server sees it, checked; empty when it isn't known."""
         self.tls: UserTls | None = None

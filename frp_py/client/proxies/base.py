@@ -144,7 +144,7 @@ class LocalSide:
         """A work connection as the application's bytes see it (behaviour.md 2.2)."""
         session, transport = self.session, self.config.transport
         key = derive_key(session.token) if transport.use_encryption else None
-        return wrapped(session.engine, work, key=key, compress=transport.use_compression, wire_limit=self.limit)
+        return wrapped(session.engine, work, key=key, compress=transport.use_compression, wire_limit=self.limit, log=self.users_log)
 
     def proxy_header(self, start: StartWorkConn) -> bytes:
         """What the local service is told of its user, before any payload (behaviour.md 6.2). Raises NoHeaderError."""

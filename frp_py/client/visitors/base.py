@@ -71,7 +71,7 @@ class Visitor:
         """An accepted visitor connection as the user's bytes see it; this leg has the secret key (wire.md 5.3)."""
         transport = self.config.transport
         key = derive_key(self.config.secret_key) if transport.use_encryption else None
-        return wrapped(self.session.engine, call, key=key, compress=transport.use_compression)
+        return wrapped(self.session.engine, call, key=key, compress=transport.use_compression, log=self.users_log)
 
 
 class Call(Holder):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import PeerError
-from frp_py.log import get_logger
+from frp_py.log import Logger, get_logger
 from frp_py.net.engine.inward import Inward
 from frp_py.net.engine.pace import PacedEnd
 from frp_py.protocol.cipher import Decryptor, Encryptor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from frp_py.net.engine.stream import Holder
     from frp_py.protocol.pace import Both, Bucket
 
-log = get_logger()
+_LOG = get_logger()
 
 _READ = 64 * 1024  # at a time, so that what it becomes stays near
 _PIECE = 16 * 1024  # bytes undone at a time: compressed ones may become 22 times as many
@@ -37,7 +37,7 @@ class Transform(Protocol):
 class TransformedEnd:
     """An end seen through transforms.
 
-    `outward` are applied, in order, to what is sent, `inward` to what is received.
+    `outward` are applied, in order, to what is sent, `inward` to what is received. `log` says so when that goes wrong.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class TransformedEnd:
         "_inward",
         "_kept",
         "_late",
+        "_log",
         "_outward",
         "_owed",
         "_undoing",
@@ -59,12 +60,20 @@ class TransformedEnd:
     )
 
     def __init__(
-        self, engine: Engine, inner: End, outward: Sequence[Transform], inward: Sequence[Transform], sink: Sink, owner: Owner
+        self,
+        engine: Engine,
+        inner: End,
+        outward: Sequence[Transform],
+        inward: Sequence[Transform],
+        sink: Sink,
+        owner: Owner,
+        log: Logger = _LOG,
     ) -> None:
         self.scratch = engine.scratch[:_READ]
         self._inner = inner
         self._outward = outward
         self._inward = inward
+        self._log = log
         self._kept = 0  # bytes of what was received that the sink keeps
         self._owed = 0  # bytes of `inner` that they came from
         self._late = b""  # received, and not undone yet
@@ -198,7 +207,7 @@ class TransformedEnd:
         if not self._broken:
             self._broken = True
             self._late = b""
-            log.warning("what the other side sent can't be read: %s", error)
+            self._log.warning("what the other side sent can't be read: %s", error)
             self._inner.abort()
             self.owner.broke(self, str(error))
 
@@ -240,10 +249,12 @@ def wrapped(
     compress: bool,
     wire_limit: Bucket | Both | None = None,
     limit: Bucket | Both | None = None,
+    log: Logger = _LOG,
 ) -> End:
     """The held end as application bytes see it, or itself when nothing is done to them.
 
-    They are limited, compressed, encrypted with `key` (wire.md 5.5) and then limited on the wire (behaviour.md 2.2).
+    They are limited, compressed, encrypted with `key` (wire.md 5.5) and then limited on the wire (behaviour.md 2.2). `log` is for what
+    can't be read: it happens as often as the other side likes.
     """
     end = work.end
     if wire_limit is not None:
@@ -257,7 +268,7 @@ def wrapped(
         if key is not None:
             outward.append(Encryptor(key, os.urandom(16)))
             inward.insert(0, Decryptor(key))
-        end = TransformedEnd(engine, end, outward, inward, work, work)
+        end = TransformedEnd(engine, end, outward, inward, work, work, log)
     if limit is not None:
         end = PacedEnd(engine, end, limit, work, work)
     return end

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from frp_py.net.http.heads import BadHead, Field, fields_of
+from frp_py.net.http.heads import BadHead, Field, fields_of, is_field
 
 _LINE = 1024  # bytes of a chunk's first line, or of the trailer
 _TRAILER = 16 * 1024
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-NOT_IN_TRAILER = frozenset(
+_NOT_IN_TRAILER = frozenset(
     (
         *(b"content-length", b"transfer-encoding", b"host", b"trailer", b"connection", b"te", b"upgrade", b"content-encoding"),
         *(b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"content-type", b"content-range", b"expect"),
@@ -87,9 +88,15 @@ class Chunks:
             if self._trailer_size > _TRAILER:
                 raise BadHead("trailer too large")
             for name, value in fields_of(line):
-                if name.lower() in NOT_IN_TRAILER:
+                if name.lower() in _NOT_IN_TRAILER:
                     raise BadHead("field not allowed in a trailer")
                 self.trailers.append((name, value))
+
+
+def trailers_of(fields: Iterable[Field]) -> list[Field]:
+    """Those of the fields behind a body, of HTTP/2, that may be there."""
+    trailers = [(bytes(name), bytes(value)) for name, value in fields]
+    return [(name, value) for name, value in trailers if is_field(name, value) and name.lower() not in _NOT_IN_TRAILER]
 
 
 def chunk(data: memoryview | bytes) -> bytes:

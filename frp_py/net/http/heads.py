@@ -21,6 +21,9 @@ MAX_HEAD = 64 * 1024
 MAX_FIELDS = 256
 """Fields of a head: each takes far more memory than the few bytes it may have."""
 
+INTERIM_ROOM, INTERIM_COST = MAX_HEAD, 2048
+"""Bytes for the heads of all 1xx responses to a request, and how many each counts for at least: there may be 32 of them."""
+
 CHUNKED, UNTIL_CLOSE = -1, -2
 """Lengths of a body that aren't known in advance."""
 

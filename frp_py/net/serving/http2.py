@@ -26,6 +26,7 @@ from h2.exceptions import H2Error, ProtocolError
 
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
+from frp_py.net.http.chunks import trailers_of
 from frp_py.net.http.frames import Lengths
 from frp_py.net.http.h2_core import IDLE, IDLE_FRAMES, READ, server_core
 from frp_py.net.http.heads import (
@@ -147,7 +148,7 @@ class _Connection:
                 taking.arrived(event.data, event.flow_controlled_length - len(event.data))
         elif isinstance(event, TrailersReceived):
             if (exchange2 := self._exchanges.get(event.stream_id or 0)) is not None:
-                exchange2.trailers = [(name, value) for name, value in event.headers if is_field(name, value)]
+                exchange2.trailers = trailers_of(event.headers)
         elif isinstance(event, StreamEnded):
             if (ending := self._exchanges.get(event.stream_id)) is not None:
                 ending.ended()
@@ -224,6 +225,7 @@ class Exchange2(Exchange):
         "_body",
         "_connection",
         "_continue",
+        "_due",
         "_has_body",
         "_left",
         "_more",
@@ -259,9 +261,14 @@ class Exchange2(Exchange):
             split_target(method, host or b"" if method == b"CONNECT" else target)
             if host:
                 host_of([(b"host", host)], required=True)
-            length = 0 if ended else request_length(fields) or CHUNKED
+            length = request_length(fields)
+            if ended and length:
+                raise BadHead("no body, but a Content-Length")
+            if not ended:
+                length = length or CHUNKED
         except BadHead as error:
             self.refusal = error.status
+        self._due = max(length, 0)  # bytes of the body that were announced and have not come
         self._continue = length != 0 and b"100-continue" in tokens_of(fields, b"expect")
         super().__init__(method, host, target, fields, length)
 
@@ -270,6 +277,7 @@ class Exchange2(Exchange):
     def arrived(self, data: bytes, padding: int) -> None:
         """A piece of the body came."""
         self._body += data
+        self._due -= len(data)
         if padding:
             self._acknowledge(padding)
         self._more.set()
@@ -294,7 +302,7 @@ class Exchange2(Exchange):
     # for the handler
 
     async def receive(self) -> bytes:
-        """The next piece of the body; the user who waits for a word is told to send it."""
+        """The next piece of the body; the user who waits for a word is told to send it. One that is too short is malformed: BadHead."""
         if self._continue:
             self._continue = False
             if not self.started and not self._body:
@@ -310,6 +318,8 @@ class Exchange2(Exchange):
         if data:
             self._acknowledge(len(data))
             await self._connection.flush()
+        elif self._due > 0:  # it ended with trailers, which nobody else looks at (RFC 9113 8.1.1)
+            raise BadHead("the body is shorter than its Content-Length")
         return data
 
     async def inform(self, status: int, fields: Sequence[Field]) -> None:

@@ -94,7 +94,7 @@ class PublicProxy:
         """A work connection as the application's bytes see it (behaviour.md 2.2)."""
         control, wish = self.control, self.wish
         key = derive_key(control.token) if wish.use_encryption else None
-        return wrapped(control.engine, work, key=key, compress=wish.use_compression, limit=self.limit)
+        return wrapped(control.engine, work, key=key, compress=wish.use_compression, limit=self.limit, log=self.users_log)
 
     # accounting (behaviour.md 14.1), for the proxy and for its client
 

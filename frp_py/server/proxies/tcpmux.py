@@ -17,6 +17,8 @@ class TcpmuxPublic(NamedProxy):
             raise Refused(f"unknown multiplexer [{wish.multiplexer}]")
         if server.tcpmux is None:
             raise Refused("tcpmux with multiplexer httpconnect not supported because this feature is not enabled in server")
+        if wish.http_pwd and not wish.http_user:  # so does frp, but not for http
+            self.log.warning("tcpmux proxy lets everybody in: its httpPassword is not asked for without httpUser")
         self.vhost = server.tcpmux
         names = self.names()
         user = wish.route_by_http_user

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from frp_py.errors import FrpError
 from frp_py.net.http.chunks import Chunks
-from frp_py.net.http.heads import CHUNKED, MAX_HEAD, UNTIL_CLOSE, BadHead, head_end
+from frp_py.net.http.heads import CHUNKED, INTERIM_COST, INTERIM_ROOM, MAX_HEAD, UNTIL_CLOSE, BadHead, head_end
 from frp_py.protocol.messages import StartWorkConn
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 from frp_py.server.vhost.messages import Response, responses
@@ -84,6 +84,8 @@ class Backend:
 
     __slots__ = (
         "_chunks",
+        "_complete_at",
+        "_interim_room",
         "_left",
         "_partial",
         "_received",
@@ -112,7 +114,7 @@ class Backend:
         self.state = WANTED
         self.reused = False
         self.complete = False
-        """The request has been sent to its end."""
+        """The request has been sent to its end, with all of the body that its head announces."""
         self.owed = 0
         """Bytes received that the user doesn't have yet."""
         self.since = 0  # tick of what is waited for
@@ -121,6 +123,8 @@ class Backend:
         self.end: End
         self._sent = self._received = 0
         self._sent_then = 0
+        self._complete_at = 0  # bytes sent when the request is complete; CHUNKED: that isn't told in advance
+        self._interim_room = 0  # for responses of status 1xx
         self._left = 0
         self._reusable = False
         self._partial: bytes | bytearray = b""
@@ -186,8 +190,14 @@ class Backend:
         self.requester = requester
         self.state = IN_HEAD
         self.complete = False
+        self._interim_room = INTERIM_ROOM
         self.vhost.active[self] = None
         requester.connected(self)
+
+    def ask(self, head: bytes, length: int) -> None:
+        """Send a request's head; `length` of the body as in `heads.request_length`."""
+        self._complete_at = self._sent + len(head) + length if length >= 0 else CHUNKED
+        self.send(head)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send, and keep what doesn't go; returns how much that is."""
@@ -202,8 +212,11 @@ class Backend:
         return n
 
     def request_sent(self) -> None:
-        """The request is complete: from now on the service has its time to answer."""
-        self.complete = True
+        """The request is complete: from now on the service has its time to answer.
+
+        Of one whose body isn't as long as announced the service awaits more, or has more: its connection is never used again.
+        """
+        self.complete = self._complete_at in (self._sent, CHUNKED)
         self.since = self.vhost.tick
 
     # as the sink of its end
@@ -278,6 +291,9 @@ class Backend:
                 self.state = UNTIL_END
                 requester.switch(response, data)
                 return
+            self._interim_room -= max(at, INTERIM_COST)
+            if self._interim_room < 0:
+                raise BadHead("too many responses before the response")
             requester.interim(response)
 
     def _respond(self, requester: Requester, response: Response, data: memoryview) -> None:

@@ -278,7 +278,7 @@ class UserConnection:
         else:
             self.site = site
             if asked.method != b"CONNECT":
-                path = asked.path
+                path = asked.clean_path
                 if proxied:
                     path = b"http://" + (site.rules.host_rewrite or host) + path
                 self._head = b"%b %b HTTP/1.1\r\n%b" % (asked.method, path, request.block_for(site.rules, self.ip, host))
@@ -325,7 +325,7 @@ class UserConnection:
             return
         request = self._request
         assert request is not None
-        backend.send(self._head)
+        backend.ask(self._head, request.length)
         if self.backend is not backend:
             return  # it was dead
         if not request.length:

@@ -8,8 +8,8 @@ from h2.errors import ErrorCodes
 
 from frp_py.log import get_logger
 from frp_py.net.http import pages, rules
-from frp_py.net.http.chunks import NOT_IN_TRAILER, chunk
-from frp_py.net.http.heads import CHUNKED, BadHead, Field, block_of, is_field, request_line, split_target
+from frp_py.net.http.chunks import chunk, trailers_of
+from frp_py.net.http.heads import CHUNKED, BadHead, Field, block_of, is_field, request_length, request_line, split_target
 from frp_py.server.vhost.messages import RequestFields, Response
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class H2Stream:
     __slots__ = (
         "_chunked",
         "_connection",
+        "_due",
         "_head",
         "_held",
         "_method",
@@ -57,6 +58,7 @@ class H2Stream:
         self._head = b""
         self._request: RequestFields | None = None
         self._chunked = False
+        self._due = 0  # bytes of the request's body that were announced and have not come
         self._held = bytearray()  # of the request's body, while there is no connection to send it on
         self._trailers: list[Field] = []
         self._unacknowledged = 0
@@ -91,6 +93,7 @@ class H2Stream:
             self.site = site
             self.ended = ended
             self._chunked = request.length == CHUNKED
+            self._due = max(request.length, 0)
             self._head = b"%b %b HTTP/1.1\r\n%b" % (method, rules.clean_target(path), request.block_for(site.rules, connection.ip, host))
             if connection.is_congested:
                 connection.wait(self)
@@ -107,17 +110,27 @@ class H2Stream:
         self._unacknowledged += cost
         self._connection.vhost.hold(self._connection, cost)
         self._held += data
+        if not self._chunked:
+            self._due -= len(data)
         self._send_body()
 
     def trailers_came(self, headers: list[Any]) -> None:
         """Fields behind the body."""
-        self._trailers = [(bytes(n), bytes(v)) for n, v in headers if is_field(n, v) and n.lower() not in NOT_IN_TRAILER]
+        self._trailers = trailers_of(headers)
 
     def request_ended(self) -> None:
-        """That was all."""
-        if not self.ended:
-            self.ended = True
-            self._send_body()
+        """That was all. It has to be what was announced: the service would take the next user's request for the rest (RFC 9113 8.1.1)."""
+        if self.ended:
+            return
+        if self._due > 0:
+            self._connection.vhost.refused(self.source, "the body is shorter than its Content-Length")
+            self.cancel()
+            self._acknowledge()
+            self._connection.reset(self.id, ErrorCodes.PROTOCOL_ERROR)
+            self._connection.leave(self.id)
+            return
+        self.ended = True
+        self._send_body()
 
     def _send_body(self) -> None:
         backend = self.backend
@@ -172,9 +185,9 @@ class H2Stream:
 
     def connected(self, backend: Backend) -> None:
         """Send the request."""
-        backend.send(self._head)
+        assert self._request is not None
+        backend.ask(self._head, self._request.length)
         if self.backend is backend and backend.requester is self:
-            assert self._request is not None
             if self._request.length:
                 self._send_body()
             else:
@@ -318,6 +331,9 @@ def _http_1(headers: list[Any], *, ended: bool) -> tuple[bytes, bytes, list[Fiel
         if any(name == b"host" and value != authority for name, value in fields):
             raise BadHead("different hosts")
         fields = [(b"host", authority), *rules.without(fields, (b"host",))]
-    if not ended and not any(name == b"content-length" for name, _ in fields):
+    if ended:
+        if request_length(fields):
+            raise BadHead("no body, but a Content-Length")
+    elif not any(name == b"content-length" for name, _ in fields):
         fields.append((b"transfer-encoding", b"chunked"))
     return method, path, fields

@@ -162,8 +162,8 @@ class HttpVhost:
 
     def page(self) -> bytes:
         """The not-found page."""
-        return not_found.page(self._page_path)
+        return not_found.page(self._page_path, self._log)
 
     def answer_to_connect(self) -> bytes:
         """The answer to a CONNECT that leads nowhere."""
-        return not_found.answer_to_connect(self._page_path)
+        return not_found.answer_to_connect(self._page_path, self._log)

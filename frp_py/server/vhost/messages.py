@@ -69,7 +69,7 @@ def sort(fields: list[Field], dropped: Set[bytes], looked_at: Set[bytes]) -> tup
 class RequestLine:
     """The first line of a request, and what follows from it alone. Raises BadHead when it is none."""
 
-    __slots__ = ("authority", "fault", "is_1_1", "is_head", "method", "path", "routed", "target")
+    __slots__ = ("_clean_path", "authority", "fault", "is_1_1", "is_head", "method", "path", "routed", "target")
 
     def __init__(self, line: bytes) -> None:
         self.method, self.target, self.is_1_1 = heads.request_line(line)
@@ -77,18 +77,25 @@ class RequestLine:
         self.authority: bytes | None = None
         """None in origin form."""
         self.path = b""
-        """With the query, as the service gets it."""
+        """With the query, as the user has it."""
+        self._clean_path: bytes | None = None
         self.routed = ""
         """The path as routes compare it."""
         self.fault = ""
         """What is wrong with the target, if something is."""
         try:
-            self.authority, path = heads.split_target(self.method, self.target)
+            self.authority, self.path = heads.split_target(self.method, self.target)
         except BadHead as error:
             self.fault = str(error)
         else:
-            self.path = rules.clean_target(path)
-            self.routed = rules.unescaped_path(path)
+            self.routed = rules.unescaped_path(self.path)
+
+    @property
+    def clean_path(self) -> bytes:
+        """The path with the query, as the service gets it: worked out when it is sure that one does."""
+        if self._clean_path is None:
+            self._clean_path = rules.clean_target(self.path)
+        return self._clean_path
 
 
 class RequestFields:

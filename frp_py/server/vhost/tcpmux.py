@@ -14,6 +14,7 @@ from frp_py.server.visits import address_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from frp_py.net.bounded_log import BoundedLog
     from frp_py.net.engine.loop import Engine
 
 _METHOD = b"CONNECT "
@@ -25,10 +26,10 @@ _LOG_IN = b'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nP
 class TcpmuxVhost(Vhost):
     """The port for CONNECT. With `passthrough` the local service gets the request, and has to answer it.
 
-    `not_found()` is the whole answer to those who ask for nobody.
+    `not_found(log)` is the whole answer to those who ask for nobody.
     """
 
-    def __init__(self, engine: Engine, *, passthrough: bool, not_found: Callable[[], bytes]) -> None:
+    def __init__(self, engine: Engine, *, passthrough: bool, not_found: Callable[[BoundedLog], bytes]) -> None:
         super().__init__(engine)
         self.passthrough = passthrough
         self.not_found = not_found
@@ -68,7 +69,7 @@ class Asking(Arrival):
         member = group.first if group is not None else None
         if group is None or member is None:
             self._mux.log.info("tcpmux user connection [%s] refused: no proxy for [%s]", address_text(self.address), host)
-            self.refuse(self._mux.not_found())
+            self.refuse(self._mux.not_found(self._mux.log))
         elif member.wish.http_user and not allows(credentials, member.wish.http_user, member.wish.http_pwd):
             self._mux.log.info("tcpmux user connection [%s] refused: wrong credentials for [%s]", address_text(self.address), host)
             self.refuse(_LOG_IN)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+import re
+from urllib.parse import parse_qsl, quote_plus, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
@@ -109,6 +110,30 @@ def test_set_overwrites_but_never_what_frames_the_message() -> None:
 )
 def test_queries_that_services_read_differently_are_written_anew(target: bytes, clean: bytes) -> None:
     assert rules.clean_target(target) == clean
+
+
+def cleaned_plainly(query: bytes) -> bytes:
+    """What becomes of a query that is written anew, by the library's means."""
+    parts = [part for part in query.split(b"&") if part and b";" not in part and not re.search(rb"%(?![0-9A-Fa-f]{2})", part)]
+    pairs = [tuple(map(unquote_to_bytes, part.replace(b"+", b" ").partition(b"=")[::2])) for part in parts]
+    return b"&".join(f"{quote_plus(key)}={quote_plus(value)}".encode() for key, value in sorted(pairs, key=lambda pair: pair[0]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*b"%%%%&&&===;;++4aA1gzG!~-_.*/?\xe4", *map(ord, "20fF")]), max_size=30).map(bytes))
+def test_queries_are_written_anew_as_plainer_code_does_it(query: bytes) -> None:
+    assert rules.clean_target(b"/?;&" + query) == b"/?" + cleaned_plainly(query)
+
+
+def test_of_a_query_with_very_many_pairs_that_is_not_clean_nothing_is_left() -> None:
+    query = b"&".join([b"a=1"] * 2000)
+    assert rules.clean_target(b"/a?" + query + b"&%zz") == b"/a?"
+    assert rules.clean_target(b"/a?" + query + b"&%20") == b"/a?" + query + b"&%20"
+    assert rules.clean_target(b"/a?" + query[4:] + b"&%zz") == b"/a?" + query[4:]
+
+
+def test_a_broken_escape_in_a_path_stays() -> None:
+    assert rules.unescaped_path(b"/%4a%4%zz%") == "/J%4%zz%"
 
 
 @settings(max_examples=100, deadline=None)

@@ -95,6 +95,40 @@ async def test_requests_at_once() -> None:
         assert await user.answer(headed) == (200, b"")
 
 
+async def ask_with_trailers(user: User, headers: list[tuple[str, str]], body: bytes, trailers: list[tuple[str, str]]) -> int:
+    stream_id = user.h2.get_next_available_stream_id()
+    user.h2.send_headers(stream_id, headers)
+    user.h2.send_data(stream_id, body)
+    user.h2.send_headers(stream_id, trailers, end_stream=True)
+    await user.flush()
+    return stream_id
+
+
+async def test_a_body_that_is_too_short_is_no_request() -> None:
+    """Else the service would take what comes next on its connection for the rest."""
+    async with served() as it:
+        user = User(it)
+        announced = [*POST, ("content-length", "4")]
+        assert await user.answer(await user.ask(announced)) == (400, b"")
+        short = await ask_with_trailers(user, announced, b"abc", [("x-t", "1")])
+        await user.hear(lambda: user.heard(StreamReset, short))
+        [reset] = user.heard(StreamReset, short)
+        assert isinstance(reset, StreamReset)
+        assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+        whole = await ask_with_trailers(user, announced, b"abcd", [("x-t", "1")])
+        assert await user.answer(whole) == (200, b"POST h /|abcd|x-t=1")
+        for method in ("GET", "HEAD", "POST"):
+            empty = await user.ask([(":method", method), *HEAD[1:], ("content-length", "0")])
+            assert (await user.answer(empty))[0] == 200
+
+
+async def test_what_frames_or_steers_a_request_is_no_trailer() -> None:
+    async with served() as it:
+        user = User(it, lax=True)
+        sent = [("content-length", "9"), ("host", "x"), ("authorization", "x"), ("x-t", "1")]
+        assert await user.answer(await ask_with_trailers(user, POST, b"abc", sent)) == (200, b"POST h /|abc|x-t=1")
+
+
 async def test_much_goes_both_ways_within_the_windows() -> None:
     data = noise(3_000_000)
 

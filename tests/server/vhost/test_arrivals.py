@@ -63,7 +63,7 @@ async def end_of(user: socket.socket) -> bytes:
 
 
 def tcpmux(engine: Engine) -> TcpmuxVhost:
-    return TcpmuxVhost(engine, passthrough=False, not_found=lambda: b"nobody")
+    return TcpmuxVhost(engine, passthrough=False, not_found=lambda log: b"nobody")
 
 
 async def test_a_silent_user_is_sent_away_after_30_s(autojump_clock: MockClock) -> None:

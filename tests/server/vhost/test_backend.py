@@ -117,3 +117,63 @@ async def test_who_gets_an_answer_may_be_silent_meanwhile(request_: bytes, autoj
         service.send(b"HTTP/1.1 200 OK\r\n\r\n")
         await trio.sleep(2000)
         assert it.proxy.connections == 1
+
+
+class Short:
+    """A requester who forgets a part of the body that he has announced."""
+
+    def __init__(self) -> None:
+        self.backend: Any = None
+        self.raw_chunks = self.head_only = self.can_repeat = False
+        self.source = ("1.2.3.4", 5)
+        self.backlog = 0
+        self.was_answered = False
+
+    def connected(self, backend: Any) -> None:
+        backend.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\n", 9)
+        backend.send(b"12345678")
+        backend.request_sent()
+
+    def respond(self, response: Any, data: memoryview, done: bool) -> None:
+        self.was_answered = done
+
+
+async def test_a_connection_on_which_the_service_awaits_more_is_not_used_again(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        requester: Any = Short()
+        it.vhost.obtain(it.site, requester, share=True)
+        [service] = it.client.services
+        service.send(OK)
+        await trio.sleep(0.01)
+        assert requester.was_answered
+        assert list(it.site.idle.values()) == [[]]
+        assert it.proxy.connections == 0
+
+
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n%b\r\n"
+
+
+@pytest.mark.parametrize(("field", "most"), [(b"", 32), (b"X: %b\r\n" % bytes(5000).hex().encode(), 6)], ids=["small", "large"])
+@pytest.mark.parametrize("request_", [GET, GET.replace(b"1.1", b"1.0"), H2_GET], ids=["1.1", "1.0", "h2"])
+async def test_responses_before_the_response_are_bounded(request_: bytes, field: bytes, most: int, autojump_clock: MockClock) -> None:
+    """One round of the loop deals with all that have come, and those for an HTTP/2 user are held for him wherever he is."""
+    interim = INTERIM % field
+    async with setting() as it:
+        enough, too_many = it.user(), it.user()
+        for user, more in ((enough, 0), (too_many, 1)):
+            user.send(request_)
+            await trio.sleep(0.01)
+            service = it.client.services[-1]
+            for _ in range(most + more):
+                service.send(interim)
+                await trio.sleep(0.01)
+            if not more:
+                service.send(OK)
+                await trio.sleep(0.01)
+                assert (it.vhost.active, it.proxy.connections) == ({}, 1)
+                service.close()
+                await trio.sleep(0.01)
+            assert (it.vhost.active, it.proxy.connections) == ({}, 0)
+        if request_ != H2_GET:
+            assert (await receive(enough)).endswith(OK[-6:])
+            assert b"HTTP/1.1 404 " in await receive(too_many)

@@ -194,6 +194,23 @@ async def test_many_requests_at_once_leave_others_their_turn(monkeypatch: pytest
         assert len(it.vhost.users) == 1
 
 
+@pytest.mark.parametrize("head", [GET.replace(b"a.test", b"nobody"), GET], ids=["no route", "no password"])
+@pytest.mark.parametrize("absolute", [False, True])
+async def test_a_query_is_written_anew_only_for_those_who_come_in(head: bytes, absolute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 KiB that takes milliseconds."""
+    cleaned: list[bytes] = []
+    monkeypatch.setattr("frp_py.net.http.rules.clean_target", cleaned.append)
+    target = b"/?%%zz=%d%d" % (absolute, len(head))  # one that is in no cache
+    async with setting() as it:
+        it.site.rules.password, it.site.rules.is_open = "secret", False
+        user = it.user()
+        if absolute:
+            target = b"http://" + (b"nobody" if b"nobody" in head else b"a.test") + target
+        user.send(head.replace(b"GET /", b"GET " + target))
+        assert (await receive(user)).startswith(b"HTTP/1.1 40")
+        assert cleaned == []
+
+
 async def test_requests_behind_a_turn_are_answered_in_order() -> None:
     """Some go to the service, some don't, and the last one is in two pieces."""
     async with setting() as it:

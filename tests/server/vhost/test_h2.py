@@ -5,21 +5,25 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection as H2Core
-from h2.events import ConnectionTerminated, Event, StreamEnded
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, ResponseReceived, StreamEnded, StreamReset
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from frp_py.server.proxies.base import PublicProxy
 from frp_py.server.vhost import h2, http
 from frp_py.server.vhost.h2_stream import H2Stream
-from tests.server.vhost.helpers import OK, Setting, hosts_asked_for, receive, setting
+from tests.server.vhost.helpers import GET as GET_1
+from tests.server.vhost.helpers import OK, Setting, hosts_asked_for, receive, requested, setting
 from tests.support.inside import connect, ending, free_port, logged, running_server
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -155,6 +159,18 @@ class Asking:
             self.core.send_headers(self.core.get_next_available_stream_id(), headers, end_stream=True)
         self.say()
 
+    def post(self, *fields: tuple[str, str], body: bytes | None = None, trailers: list[tuple[str, str]] | None = None) -> int:
+        """A request with a body, if one is given."""
+        stream = self.core.get_next_available_stream_id()
+        headers = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a.test"), *fields]
+        self.core.send_headers(stream, headers, end_stream=body is None and not trailers)
+        if body is not None:
+            self.core.send_data(stream, body, end_stream=not trailers)
+        if trailers:
+            self.core.send_headers(stream, trailers, end_stream=True)
+        self.say()
+        return stream
+
     def say(self) -> None:
         self.sock.send(self.core.data_to_send())
 
@@ -190,6 +206,80 @@ async def test_before_he_asks_a_user_has_60_seconds_and_300_afterwards(autojump_
         await trio.sleep(30)
         assert isinstance(user.hear()[-1], ConnectionTerminated)
         assert len(it.vhost.h2_users) == 0
+
+
+def ending_of(events: list[Event], stream: int) -> str:
+    """How a stream ended."""
+    for event in events:
+        if isinstance(event, StreamReset) and event.stream_id == stream:
+            return ErrorCodes(event.error_code or 0).name
+        if isinstance(event, StreamEnded) and event.stream_id == stream:
+            return "ended"
+    return "not"
+
+
+@pytest.mark.parametrize("fields", [[], [("x-more", "1")]], ids=["at once", "after trailers"])
+async def test_a_body_that_is_too_short_takes_nothing_from_the_next_user(fields: list[tuple[str, str]], autojump_clock: MockClock) -> None:
+    """What the service still awaits would be the beginning of somebody else's request; h2 counts in frames of data only."""
+    async with setting() as it:
+        user, other = Asking(it.user()), it.user()
+        stream = user.post(("content-length", "60"), body=b"abc" if fields else None, trailers=fields)
+        await trio.sleep(0.01)
+        if fields:
+            assert ending_of(user.hear(), stream) == "PROTOCOL_ERROR"
+            [asked] = it.client.services
+            assert b"Content-Length: 60\r\n" in await receive(asked)
+        else:
+            assert [event.headers[0] for event in user.hear() if isinstance(event, ResponseReceived)] == [(b":status", b"400")]
+            assert it.client.services == []
+        assert (it.vhost.held, it.vhost.active, it.proxy.connections) == (0, {}, 0)
+        other.send(GET_1)
+        await trio.sleep(0.01)
+        assert (await requested(it.client.services[-1])).startswith(b"GET / HTTP/1.1\r\n")
+        assert len(it.client.services) == 1 + bool(fields)
+
+
+async def test_a_body_that_is_too_short_when_no_service_is_there_yet(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        it.client.gives = False
+        user = Asking(it.user())
+        stream = user.post(("content-length", "4"), body=b"abc", trailers=[("x-more", "1")])
+        await trio.sleep(0.01)
+        assert ending_of(user.hear(), stream) == "PROTOCOL_ERROR"
+        assert (it.vhost.held, it.client.waiters) == (0, [])
+        balance(it)
+
+
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_a_body_that_is_too_long_ends_the_connection(body: bytes, autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = Asking(it.user())
+        user.post(("content-length", b"%d" % len(body)), body=body + b"GET / HTTP/1.1")  # type: ignore[arg-type]
+        await trio.sleep(0.01)
+        assert isinstance(user.hear()[-1], ConnectionTerminated)
+        assert it.proxy.connections == 0
+
+
+async def test_bodies_that_are_as_long_as_announced_leave_the_connection_good(autojump_clock: MockClock) -> None:
+    async with setting() as it:
+        user = Asking(it.user())
+        for fields, body, trailers in (
+            ([], None, None),
+            ([("content-length", "0")], None, None),
+            ([("content-length", "0")], b"", None),
+            ([("content-length", "0")], None, [("x-more", "1")]),
+            ([("content-length", "3")], b"abc", None),
+            ([("content-length", "3")], b"abc", [("x-more", "1")]),
+            ([], b"abc", [("x-more", "1")]),
+        ):
+            stream = user.post(*fields, body=body, trailers=trailers)
+            await trio.sleep(0.01)
+            [service] = it.client.services
+            await receive(service)
+            service.send(OK)
+            await trio.sleep(0.01)
+            assert ending_of(user.hear(), stream) == "ended"
+            assert it.site.idle[cast(PublicProxy, it.proxy)] != []
 
 
 async def test_a_request_that_lasts_is_no_idleness(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from tests.support.inside import connect, free_port, logged, peers_of, receive_all, running_server
+from tests.support.inside import connect, ending, free_port, logged, peers_of, receive_all, running_server, started
 from tests.support.net import until
 
 SECRET = {"http_user": "u", "http_pwd": "p", "custom_domains": ("it.test",)}
@@ -109,6 +109,37 @@ async def test_users_by_the_thousand_do_not_fill_the_log(monkeypatch: pytest.Mon
             assert 1 <= lines.count("[one] get a user connection") <= 5
             assert lines.count("[one] get a user") + lines.count("[other] get a user") <= 8
             assert lines.count("new proxy [other] type [tcp] success") == 1  # the client has lines of its own
+
+
+async def test_a_service_whose_bytes_can_not_be_read_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its users bring about a line each, in either program."""
+    monkeypatch.setattr("frp_py.server.proxies.base._LINES", 6)
+    monkeypatch.setattr("frp_py.server.proxies.base._LINES_RATE", 0.001)
+    port = free_port()
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            peer = await peers.logged_in()
+            await peer.register("it", remote_port=port, use_compression=True)
+            for _ in range(10):
+                user = await connect(port)
+                work = await peers.work_of(peer)
+                await started(work)
+                await work.send_raw(b"this is not snappy")
+                assert await ending(user) == "reset"
+            assert 1 <= lines.count("what the other side sent can't be read: ") <= 6
+            assert "] [it] what the other side sent" in lines
+
+
+async def test_a_password_of_tcpmux_that_nobody_is_asked_for_is_in_the_log() -> None:
+    with logged() as lines:
+        async with running_server({"tcpmuxHTTPConnectPort": free_port()}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in()
+            for name, user in (("good", "u"), ("bad", "")):
+                domains = (f"{name}.test",)
+                wish = {"proxy_type": "tcpmux", "multiplexer": "httpconnect", "custom_domains": domains, "http_pwd": "p", "http_user": user}
+                assert (await peer.register(name, **wish)).error == ""
+    assert lines.count("its httpPassword is not asked for without httpUser") == 1
+    assert "[bad] tcpmux proxy lets everybody in" in lines
 
 
 async def test_a_browser_that_asks_without_credentials_first_is_no_attacker() -> None:
