@@ -67,7 +67,7 @@ class TransformedEnd:
         self._inward = inward
         self._kept = 0  # bytes of what was received that the sink keeps
         self._owed = 0  # bytes of `inner` that they came from
-        self._late = b""  # received, and not undone yet
+        self._late = bytearray()  # received, and not undone yet
         self._has_ended = False
         self._unsent = 0  # bytes taken that `inner` keeps, as what they became
         self._undoing = False
@@ -154,7 +154,7 @@ class TransformedEnd:
         try:
             for start in range(0, n, _PIECE):
                 if self._kept > _AHEAD:
-                    self._late = bytes(data[start:])
+                    self._late += data[start:]
                     break
                 self._undo(data[start : start + _PIECE])
         finally:
@@ -172,8 +172,9 @@ class TransformedEnd:
         self._undoing = True
         try:
             while self._late and self._kept <= _AHEAD:
-                piece, self._late = memoryview(self._late)[:_PIECE], self._late[_PIECE:]
-                self._undo(piece)
+                piece = self._late[:_PIECE]
+                del self._late[:_PIECE]
+                self._undo(memoryview(piece))
         finally:
             self._undoing = False
 
@@ -197,7 +198,7 @@ class TransformedEnd:
     def _break(self, error: PeerError) -> None:
         if not self._broken:
             self._broken = True
-            self._late = b""
+            self._late.clear()
             log.warning("what the other side sent can't be read: %s", error)
             self._inner.abort()
             self.owner.broke(self, str(error))
@@ -218,7 +219,7 @@ class TransformedEnd:
         """It is lost."""
         if not self._broken:
             self._broken = True
-            self._late = b""
+            self._late.clear()
             self.owner.broke(self, reason)
 
     def drained(self, end: End, n: int) -> None:
