@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from frp_py.net.engine.ends import Kept, keep
 from frp_py.net.engine.link import MuxEnd
 from frp_py.protocol.yamux import BLOCKED, PullFrom
 
@@ -23,20 +24,20 @@ _WORTH_WAITING = 0.005  # s; shorter waits are saved up
 
 
 class _Queue:
-    """Bytes that wait for their turn, in the pieces in which they came."""
+    """Bytes that wait for their turn."""
 
     __slots__ = ("_pieces", "size")
 
     def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: Kept = deque()
         self.size = 0
 
     def put(self, data: memoryview) -> None:
-        self._pieces.append(memoryview(bytes(data)))
+        keep(self._pieces, data)
         self.size += len(data)
 
     def take(self, most: int) -> memoryview:
-        piece = self._pieces.popleft()
+        piece = memoryview(self._pieces.popleft())
         if len(piece) > most:
             self._pieces.appendleft(piece[most:])
             piece = piece[:most]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -181,6 +182,25 @@ async def test_ends_come_behind_the_last_byte(mock_clock: MockClock) -> None:
     assert "finish" in bench.inner.events
     bench.end.flushed(bench.inner)  # type: ignore[arg-type]
     assert bench.outer.events[-1] == "flushed"
+
+
+@pytest.mark.parametrize("direction", ["arrive", "feed"])
+async def test_tiny_pieces_that_wait_cost_no_more_memory_than_their_bytes(mock_clock: MockClock, direction: str) -> None:
+    """A user's segments of one byte come as frames of one byte."""
+    bench = Bench(mock_clock)
+    send = bench.arrive if direction == "arrive" else lambda data: bench.end.feed(memoryview(data))
+    data = random.Random(3).randbytes(50_000)
+    send(bytes(2 * RATE))
+    tracemalloc.start()
+    try:
+        for at in range(len(data)):
+            send(data[at : at + 1])
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 2 * len(data)
+    bench.pass_all_time()
+    assert (bench.outer if direction == "arrive" else bench.inner).taken == bytes(2 * RATE) + data
 
 
 @pytest.mark.parametrize("how", ["close", "abort", "broke"])
