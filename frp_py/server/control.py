@@ -11,12 +11,12 @@ import trio
 
 from frp_py.errors import FrpError, PeerError, Refused
 from frp_py.net.engine.link import MuxEnd
+from frp_py.net.engine.pace import Limit
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.aead import Opener, Sealer
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn
-from frp_py.protocol.pace import Bucket
 from frp_py.protocol.yamux import SMALL
 from frp_py.server.proxies import KINDS, KNOWN
 from frp_py.server.work import Direct, Source, WorkPool
@@ -65,7 +65,7 @@ class Control:
         self.features = self._features(caller.link is not None)
         self.half_close = HALF_CLOSE in self.features
         rate = server.config.bandwidth_limit_per_client.bytes_per_second
-        self.limit = Bucket(rate, trio.current_time()) if rate > 0 else None
+        self.limit = Limit(server.engine, rate) if rate > 0 else None
         """What the users of all its proxies share."""
         self._link = caller.link
         self._agreed = reception.agreed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from frp_py.errors import PeerError
 from frp_py.log import get_logger
 from frp_py.net.engine.inward import Inward
-from frp_py.net.engine.pace import PacedEnd
+from frp_py.net.engine.pace import Limit, PacedEnd
 from frp_py.protocol.cipher import Decryptor, Encryptor
 from frp_py.protocol.snappy import Compressor, Decompressor
 from frp_py.protocol.yamux import BLOCKED, PullFrom
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
     from frp_py.net.engine.stream import Holder
-    from frp_py.protocol.pace import Both, Bucket
 
 log = get_logger()
 
@@ -239,8 +238,8 @@ def wrapped(
     *,
     key: bytes | None,
     compress: bool,
-    wire_limit: Bucket | Both | None = None,
-    limit: Bucket | Both | None = None,
+    wire_limit: Limit | None = None,
+    limit: Limit | None = None,
 ) -> End:
     """The held end as application bytes see it, or itself when nothing is done to them.
 
