@@ -14,6 +14,7 @@ from frp_py.net.engine.pace import Limit
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.cipher import derive_key
+from frp_py.protocol.messages import encode
 from frp_py.server.statistics import Record
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class PublicProxy:
     def __init__(self, control: Control, wish: NewProxy) -> None:
         self.control = control
         self.wish = wish
+        self.size = len(encode(wish))
+        """Bytes that the client says of it; in memory they can become ten times as many."""
         self.name = wish.proxy_name
         self.kind = wish.proxy_type or "tcp"
         self.log = control.log.with_prefix(self.name)
