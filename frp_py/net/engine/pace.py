@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from frp_py.net.engine.loop import Engine
 
 _WORTH_WAITING = 0.005  # s; for less nobody is woken
+_ROUND = 64  # turns before others than those who wait here have theirs: they may be for a byte each
 
 
 class Limit:
@@ -77,11 +78,11 @@ class Limit:
             self._engine.soon(self._go_round)  # sockets are read between two rounds: they are to have as many turns as streams
 
     def _go_round(self) -> None:
-        """Each of those who wait has one turn, while there is something to be had."""
+        """Those who wait have one turn each, while there is something to be had."""
         now = trio.current_time()
         waiting, bucket, beyond = self._waiting, self._bucket, self._beyond
         try:
-            for _ in range(len(waiting)):
+            for _ in range(min(len(waiting), _ROUND)):
                 if not waiting or bucket.take(0, now):
                     break
                 turn, _ = waiting.popitem(last=False)

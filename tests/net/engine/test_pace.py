@@ -335,6 +335,22 @@ async def test_all_who_wait_have_their_turns_one_after_the_other(mock_clock: Moc
     assert max(shares) - min(shares) <= 2 * first.slice
 
 
+async def test_a_crowd_with_a_byte_each_leaves_others_their_turn(mock_clock: MockClock) -> None:
+    first = Bench(mock_clock)
+    first.arrive(bytes(RATE + first.slice))
+    crowd = [Bench(mock_clock, other=first) for _ in range(500)]
+    for each in crowd:
+        each.arrive(b"x")
+    mock_clock.jump(0.1)
+    rounds, served = 0, 0
+    while served < len(crowd):
+        first.engine.ring(trio.current_time())
+        before, served = served, sum(len(each.outer.taken) for each in crowd)
+        assert served - before <= 64
+        rounds += 1
+    assert rounds < 10
+
+
 async def test_a_turn_that_finds_nothing_is_given_back(mock_clock: MockClock) -> None:
     bench = Bench(mock_clock)
     bench.ask(bench.slice)
