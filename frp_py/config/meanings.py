@@ -60,7 +60,9 @@ KEYS: dict[type[Section], dict[str, Key]] = {
         "enable_prometheus": Key("Serve `/metrics` on the web server, for Prometheus. Needs `webServer.port`.", True),
         "detailed_errors_to_client": Key("Tell clients why they are refused; false: only that they are.", True),
         "max_ports_per_client": Key("How many ports one client may have; 0: any number.", 10),
-        "max_proxies_per_client": Key("How many proxies one client may have, with ten names and locations for each; 0: any number.", 100),
+        "max_proxies_per_client": Key(
+            "How many proxies one client may have, with ten names and locations and 1 KiB of description for each; 0: any number.", 100
+        ),
         "max_users_per_client": Key("Connections of users that one client may have at once; 0: any number.", 5000),
         "max_streams_per_client": Key("Streams that one client may have open on its link, those of its visitors among them.", 65536),
         "max_unauthenticated": Key(

@@ -1,7 +1,7 @@
 """The token bucket of `bandwidthLimit` (behaviour.md 6.1): one per proxy, for all its connections and both directions.
 
-Whoever has moved bytes takes as many tokens and waits as long as it is told before it moves more. Tokens may go below
-zero, so takers are served in the order in which they came, and nothing is kept for them here.
+Whoever is to move bytes waits until nothing is owed (`take(0, now)` tells how long that is), takes as many tokens and moves them.
+Tokens may go below zero, by one slice: it may be more than the bucket holds.
 """
 
 
@@ -29,17 +29,6 @@ class Bucket:
         self._then = now
         return -tokens / self._rate if tokens < 0 else 0.0
 
-
-class Both:
-    """Two buckets that the same bytes are taken from: the slower one decides."""
-
-    __slots__ = ("_a", "_b", "slice_size")
-
-    def __init__(self, a: Bucket, b: Bucket) -> None:
-        self._a = a
-        self._b = b
-        self.slice_size = min(a.slice_size, b.slice_size)
-
-    def take(self, size: int, now: float) -> float:
-        """Takes `size` tokens from each; seconds to wait before moving more."""
-        return max(self._a.take(size, now), self._b.take(size, now))
+    def give_back(self, size: int) -> None:
+        """`size` tokens were not needed."""
+        self._tokens = min(self._tokens + size, self._rate)

@@ -11,12 +11,12 @@ import trio
 
 from frp_py.errors import FrpError, PeerError, Refused
 from frp_py.net.engine.link import MuxEnd
+from frp_py.net.engine.pace import Limit
 from frp_py.net.features import DIRECT, HALF_CLOSE
 from frp_py.protocol.aead import Opener, Sealer
 from frp_py.protocol.auth import verify_key
 from frp_py.protocol.cipher import Decryptor, Encryptor, derive_key
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, Message, NewProxy, NewProxyResp, NewWorkConn, Ping, Pong, ReqWorkConn
-from frp_py.protocol.pace import Bucket
 from frp_py.protocol.yamux import SMALL
 from frp_py.server.proxies import KINDS, KNOWN
 from frp_py.server.work import Direct, Source, WorkPool
@@ -34,6 +34,7 @@ _UNREAD = 4 << 20  # bytes of messages that a client may leave unread
 _PIECE = 16 * 1024  # bytes of messages read at a time
 _TURN = 0.004  # s that one client's messages may take before others get their turn
 _LONGEST_NAME = 1024  # bytes: a name goes into logs, statistics and every StartWorkConn
+_WISHES, _WISH = 1 << 20, 1024  # bytes that all wishes of a client may have at least, and more for each proxy that it may have
 _LONGEST_FAULT = 2000  # characters: a message of 10 KiB can have faults enough for a megabyte
 
 
@@ -65,7 +66,7 @@ class Control:
         self.features = self._features(caller.link is not None)
         self.half_close = HALF_CLOSE in self.features
         rate = server.config.bandwidth_limit_per_client.bytes_per_second
-        self.limit = Bucket(rate, trio.current_time()) if rate > 0 else None
+        self.limit = Limit(server.engine, rate) if rate > 0 else None
         """What the users of all its proxies share."""
         self._link = caller.link
         self._agreed = reception.agreed
@@ -73,6 +74,7 @@ class Control:
         self._closed: str | None = None
         self._is_counted = False
         self._ports = 0
+        self._wishes = 0  # bytes
         self._seal: Change = bytes
         self.work: Source
         if DIRECT in self.features and caller.link is not None:
@@ -287,10 +289,13 @@ class Control:
         proxy = make(self, wish)
         if limit > 0 and self._ports + proxy.ports > limit:
             raise Refused("exceed the max_ports_per_client")
+        if most > 0 and self._wishes + proxy.size > (room := max(_WISHES, _WISH * most)):
+            raise Refused(f"what a client says of all its proxies may have {room} bytes")
         if wish.proxy_name in self.server.proxies:
             raise Refused(f"proxy [{wish.proxy_name}] already exists")
         proxy.remote_address = proxy.open()
         self._ports += proxy.ports
+        self._wishes += proxy.size
         self.routes += proxy.routes
         self.proxies[wish.proxy_name] = self.server.proxies[wish.proxy_name] = proxy
         proxy.record = self.server.statistics.opened(proxy, self.login.user, self.login.client_id or self.run_id, time())
@@ -301,6 +306,7 @@ class Control:
         proxy = self.proxies.pop(name, None)
         if proxy is not None:
             self._ports -= proxy.ports
+            self._wishes -= proxy.size
             self.routes -= proxy.routes
             del self.server.proxies[name]
             self.server.statistics.closed(proxy.record, time())

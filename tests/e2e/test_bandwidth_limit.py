@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.programs import World, connect, eventually, free_port, proxy, receive_exactly, reset
+from tests.support.programs import World, connect, eventually, exchange, free_port, proxy, receive_exactly, reset
 
 RATE = 1 << 20
 BURST = RATE  # the bucket is full at first
@@ -103,6 +103,29 @@ def test_all_users_and_directions_share_one_limit(world: World, mode: str) -> No
     assert len(rates) == 2
     assert 0.5 * most < sum(rates) < 1.15 * most
     assert min(rates) > 0.5 * max(rates)  # neither starves
+
+
+@pytest.mark.parametrize("mode", ["client", "server"])
+def test_users_who_stay_for_a_moment_are_limited_too(world: World, mode: str) -> None:
+    tunnel = world.tunnel(world.service().port, proxy_extra=limited(mode, rate="200KB"))
+    began = time.monotonic()
+    end = began + 1.5
+    moved: list[int] = []
+
+    def come_and_go() -> None:
+        while time.monotonic() < end:
+            moved.append(2 * len(exchange(tunnel.port, bytes(2000))))
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rate = 200 * 1024
+    assert rate * 0.7 < sum(moved) - rate < rate * (time.monotonic() - began) * 1.1
+    began = time.monotonic()
+    assert exchange(tunnel.port, bytes(20_000)) == bytes(20_000)
+    assert time.monotonic() - began < 1  # who comes later doesn't pay for them
 
 
 def test_a_slow_user_of_a_limited_proxy_costs_no_memory(world: World) -> None:

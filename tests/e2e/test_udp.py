@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.programs import HOST, Program, World, eventually, free_port, need
+from tests.support.programs import HOST, Program, World, connect, eventually, free_port, need, proxy, receive_exactly
 
 
 class UdpService:
@@ -388,6 +388,34 @@ def user_from(ports: Iterator[int], port: int) -> socket.socket:
         sock.connect((HOST, port))
         sock.settimeout(5)
         return sock
+
+
+def test_floods_for_two_proxies_leave_descriptors_for_others(world: World, services: Any) -> None:
+    """Each datagram from another address, as whoever makes addresses up can send them."""
+    service, ports, tcp_port, server_port = services(), [free_udp_port(), free_udp_port()], free_port(), free_port()
+    proxies = [udp_proxy(str(port), service.port, port) for port in ports]
+    frpc = world.frpc(server_port, "loginFailExit = false\n", "".join(proxies) + proxy("tcp", world.service().port, tcp_port))
+    frpc.wait_for("connection refused")
+    frpc.limit_descriptors(256)  # before it has asked how many it may have
+    world.frps(port=server_port)
+    frpc.wait_for("start proxy success", count=3)
+    for port in ports:
+        with user(port) as sock:
+            eventually(lambda sock=sock: answers(sock), "it works")  # type: ignore[misc]
+    before = frpc.figures.descriptors
+    numbers = iter(range(20_000, 60_000))
+    for _ in range(4):
+        for port in ports:
+            for _ in range(40):
+                with user_from(numbers, port) as sock:
+                    ask(sock, b"x")
+    assert before + 100 < frpc.figures.descriptors <= before + 130
+    crowd = [connect(tcp_port) for _ in range(60)]
+    for sock in crowd:
+        sock.sendall(b"hello")
+    assert [receive_exactly(sock, 5) for sock in crowd] == [b"hello"] * 60
+    for sock in crowd:
+        sock.close()
 
 
 @pytest.mark.slow

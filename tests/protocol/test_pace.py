@@ -25,6 +25,15 @@ def test_a_pause_fills_the_bucket_but_not_above_its_size() -> None:
     assert bucket.take(1500, 1000.0) == pytest.approx(0.5)
 
 
+def test_what_is_given_back_can_be_taken_again_but_no_more_than_the_bucket_holds() -> None:
+    bucket = Bucket(1000, 0.0)
+    bucket.take(1500, 0.0)
+    bucket.give_back(300)
+    assert bucket.take(0, 0.0) == pytest.approx(0.2)
+    bucket.give_back(5000)
+    assert bucket.take(1500, 0.0) == pytest.approx(0.5)
+
+
 def test_more_than_the_bucket_holds_is_waited_for() -> None:
     assert Bucket(1000, 0.0).take(5000, 0.0) == pytest.approx(4.0)
 

@@ -513,6 +513,32 @@ async def test_proxies_are_counted_for_each_client() -> None:
             assert (await other.register("d", proxy_type="stcp")).error == ""
 
 
+async def test_what_a_client_says_of_its_proxies_is_bounded() -> None:
+    """Each may have 64 KiB, of which things of a byte or two become twelve times as much in memory."""
+    metas = {f"{n:x}": "" for n in range(6000)}
+    refused = "what a client says of all its proxies may have 1048576 bytes"
+    with logged():
+        async with running_server({"maxProxiesPerClient": 500}) as server, peers_of(server) as peers:
+            one, other = await peers.logged_in(wire="v2"), await peers.logged_in(wire="v2")
+            errors = [(await one.register(str(n), proxy_type="stcp", metas=metas)).error for n in range(20)]
+            fits = errors.index(refused)
+            assert errors == [""] * fits + [refused] * (20 - fits)
+            assert sum(server.proxies[str(n)].size for n in range(fits)) > 980_000
+            assert (await other.register("of the other", proxy_type="stcp", metas=metas)).error == ""
+            assert (await one.register("small", proxy_type="stcp")).error == ""
+            await one.control.send(CloseProxy("0"))
+            assert (await one.register("big", proxy_type="stcp", metas=metas)).error == ""
+            assert (await one.register("0", proxy_type="stcp", metas=metas)).error == refused
+
+
+@pytest.mark.parametrize("max_proxies", [1, 0])
+async def test_one_proxy_may_always_say_what_fits_into_a_message(max_proxies: int) -> None:
+    with logged():
+        async with running_server({"maxProxiesPerClient": max_proxies}) as server, peers_of(server) as peers:
+            peer = await peers.logged_in(wire="v2")
+            assert (await peer.register("it", proxy_type="stcp", metas={"a": "x" * 60_000})).error == ""
+
+
 @pytest.mark.parametrize("kind", ["http", "https"])
 async def test_names_and_locations_are_counted_for_each_client(kind: str) -> None:
     domains = tuple(f"{n}.test" for n in range(12))

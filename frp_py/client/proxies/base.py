@@ -13,11 +13,11 @@ from frp_py.client.plugins import plugin_of
 from frp_py.errors import FrpError
 from frp_py.net.bounded_log import Budget
 from frp_py.net.engine.ends import Drop, End, SocketEnd
+from frp_py.net.engine.pace import Limit
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.cipher import derive_key
 from frp_py.protocol.messages import NewProxy, StartWorkConn
-from frp_py.protocol.pace import Bucket
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class LocalSide:
         """As far as is known; one that isn't doesn't ask for users."""
         transport = config.transport
         limited = transport.bandwidth_limit and transport.bandwidth_limit_mode == "client"
-        self.limit = Bucket(transport.bandwidth_limit.bytes_per_second, trio.current_time()) if limited else None
+        self.limit = Limit(session.engine, transport.bandwidth_limit.bytes_per_second) if limited else None
         """What all its users share, when it is the client that limits."""
         self.is_preparing = False
         """`prepare` has not called `done` yet."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
+from trio.lowlevel import RunVar
 
 from frp_py.client.proxies.base import LocalSide
-from frp_py.net.engine.datagrams import LocalSockets, keep_small
+from frp_py.net.engine.datagrams import Crowd, LocalSockets, Places, keep_small
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:
@@ -19,7 +20,19 @@ if TYPE_CHECKING:
     from frp_py.net.engine.stream import Holder
     from frp_py.protocol.messages import NewProxy, StartWorkConn, UDPAddress
 
-_MOST = 16384  # local sockets of one work connection
+_MOST = 16384  # local sockets, of all proxies together
+
+_places: RunVar[Places] = RunVar("places for local sockets")
+"""Of the program, which may run several clients."""
+
+
+def _places_of_all() -> Places:
+    try:
+        return _places.get()
+    except LookupError:
+        places = Places(_most_sockets())
+        _places.set(places)
+        return places
 
 
 def _most_sockets() -> int:
@@ -39,6 +52,7 @@ class DatagramSide(LocalSide):
         super().__init__(session, config)
         self._family = 0
         self._address: Any = None
+        self._crowd = Crowd(_places_of_all())
 
     def prepare(self, done: Callable[[str], None]) -> None:
         """Look the local service up."""
@@ -65,7 +79,7 @@ class DatagramSide(LocalSide):
             self._address,
             wire=session.wire_name,
             packet_size=session.config.udp_packet_size,
-            most=_most_sockets(),
+            crowd=self._crowd,
             header=self._header,
             log=self.log,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -368,10 +368,68 @@ class UserPort:
             self._on_lost(reason)
 
 
+class Places:
+    """How many local sockets there may be in a program, `most`, and who has them."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+        self.crowds: set[Crowd] = set()
+        """Those who have any."""
+
+    def make_room(self, crowd: Crowd) -> None:
+        """One of `crowd` or of another goes. A crowd above the average doesn't look for a bigger one: that is what a flood is."""
+        if self.taken:
+            (crowd if len(crowd.locals) * len(self.crowds) > self.taken else max(self.crowds, key=_size)).give_one_up()
+
+
+class Crowd:
+    """The local sockets of one proxy, those first that have been there for longest, more or less."""
+
+    def __init__(self, places: Places) -> None:
+        self.locals: OrderedDict[LocalSocket, None] = OrderedDict()
+        self._places = places
+
+    def make_room(self) -> None:
+        """For one more, when all places are taken."""
+        if self._places.taken >= self._places.most:
+            self._places.make_room(self)
+
+    def make_room_at_once(self) -> None:
+        """The system says that there is none."""
+        self._places.make_room(self)
+
+    def add(self, local: LocalSocket) -> None:
+        """It has come."""
+        self.locals[local] = None
+        self._places.taken += 1
+        self._places.crowds.add(self)
+
+    def remove(self, local: LocalSocket) -> None:
+        """It has gone."""
+        del self.locals[local]
+        self._places.taken -= 1
+        if not self.locals:
+            self._places.crowds.discard(self)
+
+    def give_one_up(self) -> None:
+        """The oldest, but a few that were used a moment ago are looked over."""
+        for _ in range(16):
+            local = next(iter(self.locals))
+            if not local.was_used_lately:
+                break
+            self.locals.move_to_end(local)
+        next(iter(self.locals)).make_room()
+
+
+def _size(crowd: Crowd) -> int:
+    return len(crowd.locals)
+
+
 class LocalSockets:
     """One UDP socket for each user, connected to the local service, so that its answers find their user.
 
-    Not more than `most` at a time: then the one that has been silent for longest makes room, more or less.
+    They belong to `crowd`, of which the one that has been silent for longest makes room when there are too many, more or less.
     `header(user)` gives the bytes that go in front of the first datagram of each socket.
     """
 
@@ -383,7 +441,7 @@ class LocalSockets:
         *,
         wire: str,
         packet_size: int,
-        most: int,
+        crowd: Crowd,
         header: Callable[[UDPAddress], bytes],
         log: Logger,
     ) -> None:
@@ -397,7 +455,7 @@ class LocalSockets:
         self._family = family
         self._address = address
         self._wire = wire
-        self._most = most
+        self._crowd = crowd
         self._header = header
         self._log = log
         self._stream: PacketStream | None = None
@@ -426,9 +484,8 @@ class LocalSockets:
         if self._open:
             self._open = False
             self.engine.not_each_second(self._tick)
-            for local in self.sockets.values():
-                local.close()
-            self.sockets.clear()
+            for local in list(self.sockets.values()):
+                self._drop(local)
             self._due.clear()
             if self._stream is not None:
                 self._stream.close()
@@ -467,8 +524,7 @@ class LocalSockets:
     def _meet(self, user: UDPAddress, tail: bytes) -> LocalSocket | None:
         if not self._open:
             return None
-        if len(self.sockets) >= self._most:
-            self._make_room()
+        self._crowd.make_room()
         try:
             sock = self._connected()
         except OSError as error:
@@ -477,6 +533,7 @@ class LocalSockets:
                 self._log.warning("connect to local service error: %s", error.strerror)
             return None
         local = self.sockets[tail] = LocalSocket(self, sock, tail, self._header(user))
+        self._crowd.add(local)
         self._look_at(local, self.now + _IDLE)
         return local
 
@@ -488,8 +545,8 @@ class LocalSockets:
         try:
             sock = socket.socket(self._family, socket.SOCK_DGRAM)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE) and self.sockets:
-                self._make_room()  # for the next datagram: descriptors are free again after this batch
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._crowd.make_room_at_once()  # for the next datagram: descriptors are free again after this batch
             raise
         sock.setblocking(False)
         try:
@@ -499,21 +556,14 @@ class LocalSockets:
             raise
         return sock
 
-    def _make_room(self) -> None:
-        """Close the oldest socket, but look over a few that were used a moment ago."""
-        sockets = self.sockets
-        for _ in range(16):
-            tail = next(iter(sockets))
-            local = sockets.pop(tail)
-            if local.used_at < self.now - 1:
-                self._give_up(local)
-                return
-            sockets[tail] = local
-        self._give_up(sockets.pop(next(iter(sockets))))
-
-    def _give_up(self, local: LocalSocket) -> None:
+    def give_up(self, local: LocalSocket) -> None:
         """Keep nothing of it: there may be thousands of new users a second."""
         del self._due[local.due][local]
+        self._drop(local)
+
+    def _drop(self, local: LocalSocket) -> None:
+        del self.sockets[local.tail]
+        self._crowd.remove(local)
         local.close()
 
     # from the service
@@ -539,8 +589,7 @@ class LocalSockets:
         for local in self._due.pop(now, ()):
             due = local.used_at + _IDLE
             if due <= now:
-                del self.sockets[local.tail]
-                local.close()
+                self._drop(local)
             else:
                 self._look_at(local, due)
         if self._stream is not None and (now - self._attached_at) % _PING == 0 and not self._stream.is_full:
@@ -565,6 +614,15 @@ class LocalSocket:
         self._fd = sock.fileno()
         self._recv = sock.recv
         owner.engine.watch(self._fd, READ, self._on_event)
+
+    @property
+    def was_used_lately(self) -> bool:
+        """In this second or the one before."""
+        return self.used_at >= self._owner.now - 1
+
+    def make_room(self) -> None:
+        """For somebody else's."""
+        self._owner.give_up(self)
 
     def send_again(self, content: bytes) -> None:
         """After an error that was not about `content`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from frp_py.errors import PeerError
 from frp_py.log import Logger, get_logger
 from frp_py.net.engine.inward import Inward
-from frp_py.net.engine.pace import PacedEnd
+from frp_py.net.engine.pace import Limit, PacedEnd
 from frp_py.protocol.cipher import Decryptor, Encryptor
 from frp_py.protocol.snappy import Compressor, Decompressor
 from frp_py.protocol.yamux import BLOCKED, PullFrom
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from frp_py.net.engine.ends import End, Owner, Sink
     from frp_py.net.engine.loop import Engine
     from frp_py.net.engine.stream import Holder
-    from frp_py.protocol.pace import Both, Bucket
 
 _LOG = get_logger()
 
@@ -76,7 +75,7 @@ class TransformedEnd:
         self._log = log
         self._kept = 0  # bytes of what was received that the sink keeps
         self._owed = 0  # bytes of `inner` that they came from
-        self._late = b""  # received, and not undone yet
+        self._late = bytearray()  # received, and not undone yet
         self._has_ended = False
         self._unsent = 0  # bytes taken that `inner` keeps, as what they became
         self._undoing = False
@@ -163,7 +162,7 @@ class TransformedEnd:
         try:
             for start in range(0, n, _PIECE):
                 if self._kept > _AHEAD:
-                    self._late = bytes(data[start:])
+                    self._late += data[start:]
                     break
                 self._undo(data[start : start + _PIECE])
         finally:
@@ -181,8 +180,9 @@ class TransformedEnd:
         self._undoing = True
         try:
             while self._late and self._kept <= _AHEAD:
-                piece, self._late = memoryview(self._late)[:_PIECE], self._late[_PIECE:]
-                self._undo(piece)
+                piece = self._late[:_PIECE]
+                del self._late[:_PIECE]
+                self._undo(memoryview(piece))
         finally:
             self._undoing = False
 
@@ -206,7 +206,7 @@ class TransformedEnd:
     def _break(self, error: PeerError) -> None:
         if not self._broken:
             self._broken = True
-            self._late = b""
+            self._late.clear()
             self._log.warning("what the other side sent can't be read: %s", error)
             self._inner.abort()
             self.owner.broke(self, str(error))
@@ -227,7 +227,7 @@ class TransformedEnd:
         """It is lost."""
         if not self._broken:
             self._broken = True
-            self._late = b""
+            self._late.clear()
             self.owner.broke(self, reason)
 
     def drained(self, end: End, n: int) -> None:
@@ -247,8 +247,8 @@ def wrapped(
     *,
     key: bytes | None,
     compress: bool,
-    wire_limit: Bucket | Both | None = None,
-    limit: Bucket | Both | None = None,
+    wire_limit: Limit | None = None,
+    limit: Limit | None = None,
     log: Logger = _LOG,
 ) -> End:
     """The held end as application bytes see it, or itself when nothing is done to them.

@@ -5,17 +5,16 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-import trio
-
 from frp_py.config.base import Bandwidth
 from frp_py.errors import Refused
 from frp_py.net.bounded_log import Budget
 from frp_py.net.engine.ends import SocketEnd
 from frp_py.net.engine.listen import plain_address
+from frp_py.net.engine.pace import Limit
 from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.transform import wrapped
 from frp_py.protocol.cipher import derive_key
-from frp_py.protocol.pace import Both, Bucket
+from frp_py.protocol.messages import encode
 from frp_py.server.statistics import Record
 
 if TYPE_CHECKING:
@@ -47,13 +46,15 @@ class PublicProxy:
     def __init__(self, control: Control, wish: NewProxy) -> None:
         self.control = control
         self.wish = wish
+        self.size = len(encode(wish))
+        """Bytes that the client says of it; in memory they can become ten times as many."""
         self.name = wish.proxy_name
         self.kind = wish.proxy_type or "tcp"
         self.log = control.log.with_prefix(self.name)
         self.users_log = control.log.with_budget(Budget(_LINES, _LINES_RATE, control.server.user_lines), self.name, "users of this proxy")
         """For lines that users cause."""
         self.remote_address = ""
-        self.limit = _limit(wish, control.limit)
+        self.limit = _limit(wish, control)
         """What all its users share, when it is the server that limits."""
         self.connections = 0
         self.routes = 0
@@ -163,14 +164,12 @@ def _left(relay: Relay) -> None:
     proxy.count(*relay.traffic)
 
 
-def _limit(wish: NewProxy, of_client: Bucket | None) -> Bucket | Both | None:
+def _limit(wish: NewProxy, control: Control) -> Limit | None:
+    of_client = control.limit
     if not wish.bandwidth_limit or wish.bandwidth_limit_mode != "server":
         return of_client
     try:
         rate = Bandwidth(wish.bandwidth_limit)
     except ValueError as error:
         raise Refused(f"parse bandwidth limit error: {error}") from None
-    if not rate:
-        return of_client
-    own = Bucket(rate.bytes_per_second, trio.current_time())
-    return own if of_client is None else Both(own, of_client)
+    return Limit(control.engine, rate.bytes_per_second, of_client) if rate else of_client

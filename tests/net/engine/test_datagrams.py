@@ -13,8 +13,10 @@ import pytest
 from frp_py.log import get_logger
 from frp_py.net.engine import datagrams
 from frp_py.net.engine.datagrams import (
+    Crowd,
     LocalSockets,
     PacketStream,
+    Places,
     UserPort,
     keep_small,
     run_at,
@@ -440,7 +442,7 @@ def test_little_is_on_its_way_to_a_peer_who_is_near(
 class Local:
     """LocalSockets before a service that is a socket of the test."""
 
-    def __init__(self, engine: Engine, most: int = 100) -> None:
+    def __init__(self, engine: Engine, most: int = 100, crowd: Crowd | None = None) -> None:
         self.engine = engine
         self.service = user()
         self.service.settimeout(0.2)
@@ -452,7 +454,7 @@ class Local:
             self.service.getsockname(),
             wire="v1",
             packet_size=1500,
-            most=most,
+            crowd=crowd or Crowd(Places(most)),
             header=lambda who: b"<%d>" % who.port,
             log=get_logger(),
         )
@@ -545,6 +547,47 @@ def test_the_silent_make_room(engine: Engine) -> None:
     local.close()
 
 
+def test_all_proxies_share_the_places_and_a_flood_for_one_costs_the_others_nothing(engine: Engine) -> None:
+    places = Places(30)
+    flooded, other, late = (Local(engine, crowd=Crowd(places)) for _ in range(3))
+    addresses = [other.say(n, b"x")[1] for n in range(1, 11)]
+    for local in (other, flooded, late):
+        local.tick(5)
+    for n in range(1, 200):
+        flooded.say(n, b"x")
+        engine.finish_batch()
+        assert places.taken <= 30
+    assert len(flooded.sockets.sockets) == 20
+    for n in range(1, 6):
+        late.say(n, b"x")  # whoever has less than the average gets a place
+    assert [len(local.sockets.sockets) for local in (flooded, other, late)] == [15, 10, 5]
+    assert [other.say(n, b"y") for n in range(1, 11)] == [(b"y", address) for address in addresses]
+    flooded.tick(31)
+    assert places.taken == 15
+    for local in (flooded, other, late):
+        local.close()
+    assert places.taken == 0
+    assert places.crowds == set()
+
+
+def test_the_visitors_of_a_proxy_are_one_crowd(engine: Engine) -> None:
+    """Or who knows the secret key would have a share for each connection that he opens."""
+    places = Places(20)
+    other = Local(engine, crowd=Crowd(places))
+    addresses = [other.say(n, b"x")[1] for n in range(1, 9)]
+    crowd = Crowd(places)
+    visitors = [Local(engine, crowd=crowd) for _ in range(40)]
+    for visitor in visitors:
+        for n in (1, 2):
+            visitor.say(n, b"x")
+        engine.finish_batch()
+    assert (places.taken, len(crowd.locals)) == (20, 12)
+    assert [other.say(n, b"y") for n in range(1, 9)] == [(b"y", address) for address in addresses]
+    for local in (other, *visitors):
+        local.close()
+    assert places.taken == 0
+
+
 def test_a_ping_every_thirty_seconds(local: Local) -> None:
     local.tick(29)
     assert local.end.fed == b""
@@ -603,7 +646,8 @@ def test_no_descriptors_left(local: Local, monkeypatch: pytest.MonkeyPatch) -> N
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", none_left)
         local.end.say(PACK["v1"](b"x", tail_of(UDPAddress("192.0.2.1", 2))))
-    assert local.sockets.sockets == {}
+        assert local.sockets.sockets == {}
+        local.end.say(PACK["v1"](b"x", tail_of(UDPAddress("192.0.2.1", 2))))  # though there is nobody to make room
     assert local.say(2, b"y")[0] == b"<2>y"
 
 

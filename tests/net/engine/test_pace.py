@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from frp_py.net.engine.pace import PacedEnd
-from frp_py.protocol.pace import Bucket
+from frp_py.net.engine.pace import Limit, PacedEnd, Turn
 from frp_py.protocol.yamux import BLOCKED
 
 RATE = 100_000
@@ -25,6 +25,9 @@ class FakeEngine:
 
     def at(self, when: float, callback: Callable[[], None]) -> None:
         self.alarms.append((when, callback))
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.at(trio.current_time(), callback)
 
     def ring(self, now: float) -> None:
         due = sorted((alarm for alarm in self.alarms if alarm[0] <= now), key=lambda alarm: alarm[0])
@@ -97,17 +100,22 @@ class FakeEnd:
 class Bench:
     """A paced end between `inner` (the connection) and `outer` (what it is joined to)."""
 
-    def __init__(self, clock: MockClock, keep: Callable[[int], int] = lambda n: 0) -> None:
+    def __init__(self, clock: MockClock, keep: Callable[[int], int] = lambda n: 0, other: Bench | None = None) -> None:
+        """`other`: whose limit it shares."""
         self.clock = clock
-        self.engine = FakeEngine()
+        self.engine: FakeEngine = FakeEngine() if other is None else other.engine
         self.inner = FakeEnd(keep)
         self.outer = FakeEnd(keep)
-        self.bucket = Bucket(RATE, trio.current_time())
-        self.end = PacedEnd(self.engine, self.inner, self.bucket, self.outer, self.outer)  # type: ignore[arg-type]
-        self.slice = self.bucket.slice_size
+        self.limit: Limit = Limit(self.engine, RATE) if other is None else other.limit  # type: ignore[arg-type]
+        self.end = PacedEnd(self.engine, self.inner, self.limit, self.outer, self.outer)  # type: ignore[arg-type]
+        self.slice = self.limit.slice_size
 
     def arrive(self, data: bytes) -> int:
         return self.inner.sink.feed(memoryview(data))  # type: ignore[attr-defined,no-any-return]
+
+    def ask(self, n: int) -> int:
+        """Somebody at a socket has n bytes for `end`."""
+        return self.end.pull(lambda room: min(n, len(room)))
 
     def pass_time(self, seconds: float) -> None:
         self.clock.jump(seconds)
@@ -183,6 +191,25 @@ async def test_ends_come_behind_the_last_byte(mock_clock: MockClock) -> None:
     assert bench.outer.events[-1] == "flushed"
 
 
+@pytest.mark.parametrize("direction", ["arrive", "feed"])
+async def test_tiny_pieces_that_wait_cost_no_more_memory_than_their_bytes(mock_clock: MockClock, direction: str) -> None:
+    """A user's segments of one byte come as frames of one byte."""
+    bench = Bench(mock_clock)
+    send = bench.arrive if direction == "arrive" else lambda data: bench.end.feed(memoryview(data))
+    data = random.Random(3).randbytes(50_000)
+    send(bytes(2 * RATE))
+    tracemalloc.start()
+    try:
+        for at in range(len(data)):
+            send(data[at : at + 1])
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used < 2 * len(data)
+    bench.pass_all_time()
+    assert (bench.outer if direction == "arrive" else bench.inner).taken == bytes(2 * RATE) + data
+
+
 @pytest.mark.parametrize("how", ["close", "abort", "broke"])
 async def test_after_the_end_nothing_moves(mock_clock: MockClock, how: str) -> None:
     bench = Bench(mock_clock)
@@ -248,3 +275,148 @@ async def test_with_slow_ends_nothing_is_lost_and_all_is_credited(mock_clock: Mo
     assert inner.credited == owed_in
     assert outer.drained_n == owed_out
     assert end.kept == inner.sink.kept == 0  # type: ignore[attr-defined]
+
+
+# many, one after the other or at once
+
+
+async def test_who_comes_for_a_moment_waits_for_his_turn_too(mock_clock: MockClock) -> None:
+    """One connection after the other, each for a slice in each direction: the limit holds, and those who are there don't pay for them."""
+    honest = Bench(mock_clock)
+    honest.arrive(bytes(10 * RATE))
+    moved = 0
+    for _ in range(300):
+        each = Bench(mock_clock, other=honest)
+        for _ in range(2):
+            each.ask(each.slice)
+            each.arrive(bytes(each.slice))
+            honest.pass_time(0.01)
+        each.end.close()
+        moved += len(each.inner.taken) + len(each.outer.taken)
+    seconds = 300 * 2 * 0.01
+    assert moved + len(honest.outer.taken) <= RATE * (1 + seconds) + honest.slice
+    assert len(honest.outer.taken) - RATE > RATE * seconds / 4  # he is one of three who wait at a time
+
+
+async def test_a_crowd_that_has_gone_has_cost_nothing(mock_clock: MockClock) -> None:
+    honest = Bench(mock_clock)
+    crowd = [Bench(mock_clock, other=honest) for _ in range(2000)]
+    for each in crowd:
+        each.ask(each.slice)
+        each.arrive(bytes(each.slice))
+    moved = sum(len(each.inner.taken) + len(each.outer.taken) for each in crowd)
+    assert RATE <= moved <= RATE + honest.slice
+    assert honest.ask(honest.slice) == BLOCKED
+    for each in crowd:
+        each.end.close()
+    assert len(honest.engine.alarms) == 1
+    honest.pass_time(0.03)
+    assert honest.outer.events == ["drained"]
+    assert honest.ask(honest.slice) == honest.slice
+
+
+async def test_all_who_wait_have_their_turns_one_after_the_other(mock_clock: MockClock) -> None:
+    first = Bench(mock_clock)
+    first.arrive(bytes(2 * RATE))
+    others = [Bench(mock_clock, other=first) for _ in range(10)]
+    before = len(first.outer.taken)
+    for each in others:
+        assert each.ask(each.slice) == BLOCKED  # from a socket
+        each.arrive(bytes(RATE))  # from a stream
+    for _ in range(440):
+        first.pass_time(0.01)
+        for each in others:
+            if each.outer.events:
+                each.outer.events.clear()
+                assert each.ask(each.slice) == each.slice
+                assert each.ask(each.slice) == BLOCKED
+    shares = [len(first.outer.taken) - before, *(len(side.taken) for each in others for side in (each.inner, each.outer))]
+    assert sum(shares) == pytest.approx(4.4 * RATE, rel=0.02)
+    assert max(shares) - min(shares) <= 2 * first.slice
+
+
+async def test_a_crowd_with_a_byte_each_leaves_others_their_turn(mock_clock: MockClock) -> None:
+    first = Bench(mock_clock)
+    first.arrive(bytes(RATE + first.slice))
+    crowd = [Bench(mock_clock, other=first) for _ in range(500)]
+    for each in crowd:
+        each.arrive(b"x")
+    mock_clock.jump(0.1)
+    rounds, served = 0, 0
+    while served < len(crowd):
+        first.engine.ring(trio.current_time())
+        before, served = served, sum(len(each.outer.taken) for each in crowd)
+        assert served - before <= 64
+        rounds += 1
+    assert rounds < 10
+
+
+async def test_a_turn_that_finds_nothing_is_given_back(mock_clock: MockClock) -> None:
+    bench = Bench(mock_clock)
+    bench.ask(bench.slice)
+    for _ in range(1000):
+        assert bench.ask(0) == 0
+        assert bench.inner.sink.pull(lambda room: 0) == 0  # type: ignore[attr-defined]
+
+    def nothing_yet(room: memoryview) -> int:
+        raise BlockingIOError
+
+    for _ in range(1000):
+        with pytest.raises(BlockingIOError):
+            bench.end.pull(nothing_yet)
+    bench.end.close()
+    other = Bench(mock_clock, other=bench)
+    other.arrive(bytes(2 * RATE))
+    assert len(other.outer.taken) >= RATE - bench.slice
+
+
+async def test_two_limits_for_the_same_bytes(mock_clock: MockClock) -> None:
+    """The lower one decides, and what it keeps waiting or sends away is not lost for the others."""
+    engine = FakeEngine()
+    of_all = Limit(engine, RATE)  # type: ignore[arg-type]
+    lower = Limit(engine, RATE / 2, of_all)  # type: ignore[arg-type]
+    assert lower.slice_size == RATE / 100
+    began = trio.current_time()
+    moved = {lower: 0, of_all: 0}
+    waiting: dict[Turn, Limit] = {}
+
+    def go_on(turn: Turn, limit: Limit) -> None:
+        while turn.has_come():
+            turn.used(turn.size)
+            moved[limit] += turn.size
+
+    def start(limit: Limit) -> None:
+        turn = Turn(limit, lambda: go_on(turn, limit))
+        waiting[turn] = limit
+        go_on(turn, limit)
+
+    start(lower)
+    assert moved[lower] == pytest.approx(RATE / 2, abs=lower.slice_size)
+    start(of_all)
+    assert sum(moved.values()) == pytest.approx(RATE, abs=of_all.slice_size)
+    for _ in range(20):
+        start(lower)
+    for _ in range(200):
+        mock_clock.jump(0.01)
+        engine.ring(trio.current_time())
+    seconds = trio.current_time() - began
+    assert moved[lower] <= RATE / 2 * (1 + seconds) + lower.slice_size
+    assert sum(moved.values()) == pytest.approx(RATE * (1 + seconds), rel=0.02)
+    for turn, limit in list(waiting.items()):
+        if limit is lower:
+            turn.leave()
+    assert len(of_all._waiting) + len(lower._waiting) == 1
+
+
+async def test_a_bug_in_one_connection_does_not_stop_the_others(mock_clock: MockClock) -> None:
+    bench = Bench(mock_clock)
+    bench.arrive(bytes(2 * RATE))
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    assert not Turn(bench.limit, fail).has_come()
+    with pytest.raises(RuntimeError):
+        bench.pass_all_time()
+    bench.pass_all_time()
+    assert len(bench.outer.taken) == 2 * RATE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -155,3 +156,24 @@ async def test_a_sink_that_goes_on_in_the_midst_of_it_gets_the_bytes_in_order() 
         n, reader.kept = reader.kept, 0
         end.consumed(n)
     assert reader.taken == plain
+
+
+async def test_tiny_frames_behind_a_megabyte_do_not_copy_it_each_time() -> None:
+    inner, reader = FakeEnd(), Reader()
+    end = TransformedEnd(Engine(), inner, (), (), reader, reader)  # type: ignore[arg-type]
+    data = random.Random(1).randbytes(1 << 21)
+    inner.sink.feed(memoryview(data))  # type: ignore[attr-defined]
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            inner.sink.feed(memoryview(b"x"))  # type: ignore[attr-defined]
+        n, reader.kept = reader.kept, 0
+        end.consumed(n)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3_000_000  # what waits may be moved once, to a place with room for more
+    while reader.kept:
+        n, reader.kept = reader.kept, 0
+        end.consumed(n)
+    assert reader.taken == data + b"x" * 100
