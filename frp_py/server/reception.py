@@ -92,10 +92,11 @@ class Caller:
     def gone(self, reason: str) -> None:
         """The connection is closed."""
         log.debug("connection from [%s] is gone: %s", self.address[0], reason)
-        self.punish(NO_LOGIN)
         self.server.callers.discard(self)
         self.server.strangers.discard(self.expire)
         if self.guest is not None:
+            if not self.guest.made_room_for_others:
+                self.punish(NO_LOGIN)
             self.guest.leave()
 
     def open_stream(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -113,6 +115,44 @@ async def test_rubbish_counts(rubbish: bytes) -> None:
                 await stream.send_eof()
                 assert await ending(stream) in REFUSED
             await lines.wait_for("is shut out for 1")
+
+
+@pytest.mark.parametrize(
+    ("mux", "opening", "is_link"),
+    [
+        (True, b"", False),
+        (True, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", False),
+        (True, struct.pack(">III", 2 << 16 | 1, 0, 0), True),
+        (False, struct.pack(">Bq4x", ord("o"), 100), True),
+    ],
+    ids=["nothing", "tls", "mux", "nomux"],
+)
+async def test_who_makes_room_for_others_has_done_nothing(mux: bool, opening: bytes, is_link: bool) -> None:
+    """After a restart nobody is known, and those behind one address may be many who come back at once."""
+    with logged() as lines:
+        async with running_server({"transport.tcpMux": mux, "maxUnauthenticated": 20, **STRICT}) as server, peers_of(server) as peers:
+            home = [await connect(server.config.bind_port) for _ in range(20)]
+            for stream in home:
+                await stream.send_all(opening)
+            await until(lambda: len(server.callers) == (20 if is_link else 0) and len(server.lobby) == 20)
+            flood = [socket.create_connection((HOST, server.config.bind_port), source_address=(f"127.0.1.{n}", 0)) for n in range(2, 42)]
+            await until(lambda: server.lobby.put_out == 40)
+            for stream in home[:-1]:
+                assert await ending(stream) in REFUSED
+            assert "is shut out" not in lines
+            assert (await (await peers.connect()).log_in()).error == ""
+            for sock in flood:
+                sock.close()
+            await home[-1].aclose()
+
+
+async def test_who_makes_room_for_himself_has_done_it() -> None:
+    with logged() as lines:
+        async with running_server({"maxUnauthenticated": 5, **STRICT}) as server:
+            flood = [await connect(server.config.bind_port) for _ in range(5 + 15)]
+            await lines.wait_for("[127.0.0.1] is shut out for")
+            for stream in flood:
+                await stream.aclose()
 
 
 async def test_a_health_check_by_tcp_does_not_count() -> None:
