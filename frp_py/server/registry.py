@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from frp_py.server.control import Control
+    from frp_py.server.reception import Caller
 
 
 MOST_OFFLINE = 10_000
@@ -65,6 +66,13 @@ class Controls:
             raise Refused(f"no client control found for run id [{run_id}]")
         if not control.is_running:
             raise Refused(f"client control for run id [{run_id}] is not running")
+        return control
+
+    def running_for(self, run_id: str, caller: Caller) -> Control:
+        """The same for what came on `caller`, which may be a stranger's who has read the run id somewhere. Raises Refused."""
+        control = self.running(run_id)
+        if not control.speaks_on(caller):
+            raise Refused(f"no client control found for run id [{run_id}]")  # as if it were wrong: he learns nothing
         return control
 
     def all(self) -> list[Control]:

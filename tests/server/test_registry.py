@@ -16,6 +16,7 @@ from frp_py.errors import Refused
 from frp_py.protocol.messages import Login
 from frp_py.server import registry
 from frp_py.server.control import Control
+from frp_py.server.reception import Caller
 from frp_py.server.registry import ClientEntry, Clients, Controls
 
 
@@ -29,8 +30,12 @@ class Fake:
         self.ip = "192.0.2.1"
         self.wire_name = "v1"
         self.is_running = False
+        self.caller = cast(Caller, object())
         self.ended = trio.Event()
         self.closed: list[str] = []
+
+    def speaks_on(self, caller: Caller) -> bool:
+        return caller is self.caller
 
     def close(self, reason: str) -> None:
         self.is_running = False
@@ -112,6 +117,9 @@ async def test_work_connections_belong_to_a_running_control() -> None:
     assert refusal(controls, "a") == "client control for run id [a] is not running"
     one.is_running = True
     assert controls.running("a") is one
+    assert controls.running_for("a", fake(one).caller) is one
+    with pytest.raises(Refused, match=r"no client control found for run id \[a\]"):
+        controls.running_for("a", cast(Caller, object()))
     controls.remove(one)
     assert refusal(controls, "a") == "no client control found for run id [a]"
 
