@@ -216,6 +216,7 @@ async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: 
             identity=identity,
             user=user,
             client_id=client_id,
+            public_id=clients.public_id(*identity),
             run_id="r",
             control_id=7,
             hostname="h",
@@ -227,6 +228,22 @@ async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: 
         )
     }
     assert entry(clients, key).key == key
+
+
+async def test_another_name_for_those_who_may_not_know_the_run_id() -> None:
+    clients = Clients()
+    for client_id in ("", "c", ""):
+        clients.register(control("r", 1, "u", client_id), 1)
+        found = entry(clients, f"u.{client_id or 'r'}")
+        assert found.public_id == clients.public_id("u", client_id or "r")
+        assert (found.public_id == "c") == bool(client_id)
+        assert entry(clients, f"u.{found.public_id}") is found
+        assert clients.find(f"v.{found.public_id}") is None
+    clients.unregister(control("r", 1, "u"), 2)
+    assert clients.find(f"u.{found.public_id}") is None
+    assert clients.public_id("u", "c") == "c"
+    assert clients.public_id("u", "r") == found.public_id  # of proxies that it had
+    assert Clients().public_id("u", "r") != found.public_id
 
 
 async def test_clients_that_are_shown_with_the_same_key() -> None:

@@ -108,7 +108,8 @@ class OperationEndpoint(Endpoint):
         """Call the handler, and log it."""
         path = request.scope["path"][:_LONGEST_PATH]
         note, warn = self._log, log.warning
-        if self._guard.is_read_only(request):  # anybody: he doesn't fill the log
+        request.sees_secrets = not self._guard.is_read_only(request)
+        if not request.sees_secrets:  # anybody: he doesn't fill the log
             note = warn = log.debug
         note("http request: [%s]", path)
         try:
