@@ -147,9 +147,16 @@ class EnvelopeEndpoint(OperationEndpoint):
 
 
 class PageEndpoint(Endpoint):
-    """A part of the user interface."""
+    """A part of the user interface. Whoever opens it with a browser gets a ticket (tickets.py)."""
 
     is_page = True
+
+    async def answer(self, request: Request, result: object) -> Response:
+        """As it is, with a ticket for who has none."""
+        response = await super().answer(request, result)
+        if ticket := self._guard.new_ticket(request):
+            response.headers["set-cookie"] = ticket
+        return response
 
 
 class PublicEndpoint(Endpoint):
