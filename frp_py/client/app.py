@@ -86,7 +86,8 @@ class Client:
         self.users: set[Relay] = set()
         self._renew_log = renew_log
         self._token = ""
-        self._run_id = ""
+        self.run_id = ""
+        """What the server gave at the last login; sent with the next."""
         self._link: MuxLink | None = None
         self._dial_timeouts = self.engine.timeouts(_LOCAL_DIAL)
         self._web: AdminServer | None = None
@@ -166,8 +167,8 @@ class Client:
             if first:
                 task_status.started(logged_in.answer.run_id)
             first = False
-            self._run_id = logged_in.answer.run_id
-            log.info("login to server success, get run id [%s]", self._run_id)
+            self.run_id = logged_in.answer.run_id
+            log.info("login to server success, get run id [%s]", self.run_id)
             began = trio.current_time()
             session = Session(self.config, self.engine, connector, connector.token, logged_in, self._link, self.users, self._dial_timeouts)
             session.on_change = self.note_change
@@ -208,7 +209,7 @@ class Client:
             stream = EndStream(self.engine)
             stream.attach(link.open(stream, stream))
         try:
-            return await connector.log_in(stream, self._run_id)
+            return await connector.log_in(stream, self.run_id)
         except BaseException:
             stream.close()
             if self._link is not None:

@@ -26,6 +26,7 @@ from frp_py.server.bounded_log import Budgets
 from frp_py.server.control import Control
 from frp_py.server.entrance import STAGE, Entrance
 from frp_py.server.groups import Groups
+from frp_py.server.guesses import Guesses
 from frp_py.server.lobby import Lobby
 from frp_py.server.penalties import FAILED_LOGIN, Penalties
 from frp_py.server.ports import PortBook
@@ -86,6 +87,7 @@ class Server:
         self.client_lines = Budgets(_CLIENT_LINES, _CLIENT_LINES_RATE)
         self.user_lines = Budget(_USER_LINES, _USER_LINES_RATE)
         self.penalties = Penalties(config.source_penalties.longest, config.source_penalties.exempt)
+        self.guesses = Guesses(self.penalties)
         self.strangers = self.engine.timeouts(STAGE)
         """Links on which nobody has logged in yet."""
         self.first_messages = self.engine.timeouts(STAGE)
@@ -269,7 +271,7 @@ class Server:
         """The first message of a link connection (behaviour.md 1.4)."""
         if isinstance(message, NewWorkConn):
             try:
-                self.controls.running(message.run_id).offer(reception, message)
+                self.controls.running_for(message.run_id, reception.caller).offer(reception, message)
             except Refused as error:
                 reception.caller.log.warning("work connection from [%s] refused: %s", reception.caller.address[0], error)
                 reception.refuse(StartWorkConn(error=self.error_text(str(error), "invalid NewWorkConn")))
@@ -277,7 +279,7 @@ class Server:
             self.start_task(self._log_in, message, reception)
         elif isinstance(message, NewVisitorConn):
             try:
-                receive_visitor(self, message, reception)
+                receive_visitor(self, message, reception, trio.current_time())
             except Refused as error:
                 reception.caller.log.warning("visitor connection from [%s] refused: %s", reception.caller.address[0], error)
                 reception.refuse(NewVisitorConnResp(message.proxy_name, self.error_text(str(error), "register visitor conn error")))
@@ -286,6 +288,9 @@ class Server:
 
     async def _log_in(self, login: Login, reception: Reception) -> None:
         caller = reception.caller
+        if caller.is_dismissed:  # another login of the same moment has been refused
+            reception.drop()
+            return
         run_id = login.run_id or os.urandom(8).hex()
         is_genuine = verify_key(login.privilege_key, self.token, login.timestamp)
         (self.log_of_client(caller.address[0]) if is_genuine else self.strangers_log).info(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from frp_py.protocol.wire import Wire
     from frp_py.server.app import Server
     from frp_py.server.proxies.base import PublicProxy
-    from frp_py.server.reception import Reception
+    from frp_py.server.reception import Caller, Reception
 
 Change = Callable[[bytes | bytearray], bytes | bytearray]
 
@@ -212,6 +212,10 @@ class Control:
 
     def _ask_for_work(self) -> None:
         self.send(ReqWorkConn())
+
+    def speaks_on(self, caller: Caller) -> bool:
+        """Whether what comes there may be this client's: it opens all its streams on the link on which it has logged in (wire.md 2)."""
+        return self._link is None or caller.link is self._link
 
     def offer(self, reception: Reception, message: NewWorkConn) -> None:
         """A work connection of this client's. Raises Refused."""

@@ -98,7 +98,8 @@ class Entrance:
                 handed_on = True
             if scope.cancelled_caught:
                 log.debug("connection from [%s] closed: too slow, or others were waiting", address[0])
-                server.offended(address, NO_LOGIN)
+                if not guest.made_room_for_others:
+                    server.offended(address, NO_LOGIN)
         except (FrpError, OSError) as error:
             reason = tls.reason(error) if isinstance(error, OSError) else str(error)
             server.strangers_log.warning("checkAndEnableTLSServerConnWithTimeout error: %s (from [%s])", reason, address[0])

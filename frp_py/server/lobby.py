@@ -39,17 +39,18 @@ class Lobby:
         guest = Guest(self, crowds, put_out, network)
         theirs = [each[network] for each in (self._strangers, self._known) if network in each]
         if sum(map(len, theirs)) >= self.of_one_network:
-            self._make_room(theirs[0])
+            self._make_room(theirs[0], network)
         elif self._count >= self.limit:
-            self._make_room(max((self._strangers or self._known).values(), key=len))
+            self._make_room(max((self._strangers or self._known).values(), key=len), network)
         crowds.setdefault(network, {})[guest] = None
         self._count += 1
         return guest
 
-    def _make_room(self, crowd: dict[Guest, None]) -> None:
+    def _make_room(self, crowd: dict[Guest, None], network: bytes) -> None:
         oldest = next(iter(crowd))
         self.leave(oldest)
         self.put_out += 1
+        oldest.made_room_for_others = oldest.network != network
         oldest.put_out()
 
     def __len__(self) -> int:
@@ -67,13 +68,15 @@ class Lobby:
 class Guest:
     """One of them."""
 
-    __slots__ = ("_lobby", "crowds", "network", "put_out")
+    __slots__ = ("_lobby", "crowds", "made_room_for_others", "network", "put_out")
 
     def __init__(self, lobby: Lobby, crowds: Crowds, put_out: Callable[[], None], network: bytes) -> None:
         self._lobby = lobby
         self.crowds = crowds
         self.put_out = put_out
         self.network = network
+        self.made_room_for_others = False
+        """It was put out for somebody from elsewhere, who may be one of a flood: that is no fault of its own."""
 
     def leave(self) -> None:
         """It is known now, or gone; the second time does nothing."""

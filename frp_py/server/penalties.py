@@ -80,7 +80,7 @@ class Penalties:
 
     def offend(self, host: str, cost: float, now: float) -> float:
         """A connection from `host` did wrong. Returns for how many seconds that shuts it out, if it does so just now; else 0."""
-        if self.longest <= 0 or self.is_trusted(host, now) or self._is_exempt(host):
+        if self.longest <= 0 or self.is_trusted(host, now) or self.is_exempt(host):
             return 0.0
         network = network_of(host)
         record = self._records.get(network)
@@ -129,7 +129,8 @@ class Penalties:
         until = self._trusted.get(network)
         return (until is not None and until > now) or network in self._present
 
-    def _is_exempt(self, host: str) -> bool:
+    def is_exempt(self, host: str) -> bool:
+        """Whether nobody there is to suffer for others."""
         if not self._exempt:
             return False
         try:

@@ -32,27 +32,32 @@ _STRANGERS_STREAMS = 2  # that a link may have waiting before somebody has logge
 class Caller:
     """One transport connection of a client: its address, and whether anything on it has been authenticated."""
 
-    __slots__ = ("address", "close", "guest", "is_dismissed", "is_punished", "link", "local_address", "server", "waiting")
+    __slots__ = ("address", "close", "guest", "is_dismissed", "is_known", "is_punished", "link", "local_address", "server", "waiting")
 
     def __init__(self, server: Server, address: Any, guest: Guest) -> None:
         self.server = server
         self.address = address
         self.guest: Guest | None = guest
+        """None: it may stay."""
         self.link: MuxLink | None = None
         self.close: Callable[[], None] = lambda: None
         self.local_address: Callable[[], Any] = lambda: ("", 0)
         """Where on this machine it came to; raises OSError when it is gone."""
         self.waiting = 0  # link connections without their first message
         self.is_dismissed = False
+        self.is_known = False
+        """Whether it is a client's: somebody has logged in on it, or it is a work connection."""
         self.is_punished = False
 
-    @property
-    def is_known(self) -> bool:
-        """Whether something on it has been authenticated."""
-        return self.guest is None
-
     def is_now_known(self) -> None:
-        """It may stay."""
+        """It is a client's, and may stay."""
+        self.is_known = True
+        self.may_stay()
+        if self.link is not None:
+            self.link.log = self.log.with_prefix(self.address[0])
+
+    def may_stay(self) -> None:
+        """It has a visitor who was let in. That says little of what else may come on it: a proxy may be for everybody."""
         self.server.strangers.discard(self.expire)
         if self.link is None:
             self.server.callers.discard(self)  # whoever uses it from now on closes it
@@ -60,7 +65,6 @@ class Caller:
             self.guest.leave()
             self.guest = None
             if self.link is not None:
-                self.link.log = self.log.with_prefix(self.address[0])
                 self.link.session.owed_limit = OWED_LIMIT
                 self.link.allowance = None
                 self.link.session.max_streams = self.server.config.max_streams_per_client
@@ -73,7 +77,7 @@ class Caller:
 
     def punish(self, cost: float) -> None:
         """It did wrong, which counts once, and against all from its address, unless it is known."""
-        if self.guest is not None and not self.is_punished:
+        if not self.is_known and not self.is_punished:
             self.is_punished = True
             self.server.offended(self.address, cost)
 
@@ -92,10 +96,11 @@ class Caller:
     def gone(self, reason: str) -> None:
         """The connection is closed."""
         log.debug("connection from [%s] is gone: %s", self.address[0], reason)
-        self.punish(NO_LOGIN)
         self.server.callers.discard(self)
         self.server.strangers.discard(self.expire)
         if self.guest is not None:
+            if not self.guest.made_room_for_others:
+                self.punish(NO_LOGIN)
             self.guest.leave()
 
     def open_stream(self, link: MuxLink, session: Session, stream_id: int) -> MuxEnd | None:
@@ -133,6 +138,9 @@ class Reception(Holder):
             return
         if self._done:
             self.data.clear()
+            return
+        if self.caller.is_dismissed:
+            self.drop()
             return
         try:
             message = self._take()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from frp_py.server.control import Control
+    from frp_py.server.reception import Caller
 
 
 MOST_OFFLINE = 10_000
@@ -67,6 +70,13 @@ class Controls:
             raise Refused(f"client control for run id [{run_id}] is not running")
         return control
 
+    def running_for(self, run_id: str, caller: Caller) -> Control:
+        """The same for what came on `caller`, which may be a stranger's who has read the run id somewhere. Raises Refused."""
+        control = self.running(run_id)
+        if not control.speaks_on(caller):
+            raise Refused(f"no client control found for run id [{run_id}]")  # as if it were wrong: he learns nothing
+        return control
+
     def all(self) -> list[Control]:
         """Those that are current."""
         return list(self._current.values())
@@ -87,6 +97,8 @@ class ClientEntry(msgspec.Struct):
     user: str
     client_id: str
     """As the client sent it; may be empty."""
+    public_id: str
+    """The client id, or what is told instead to those who may not know the run id."""
     run_id: str
     control_id: int
     hostname: str
@@ -115,7 +127,9 @@ class Clients:
     def __init__(self) -> None:
         self.entries: dict[Identity, ClientEntry] = {}
         self._online: dict[str, ClientEntry] = {}  # by run id
+        self._by_public_id: dict[str, ClientEntry] = {}  # those that are online and have no id of their own
         self._offline: dict[Identity, None] = {}  # those that left first at the beginning
+        self._secret = os.urandom(16)
 
     def register(self, control: Control, now: float) -> None:
         """`control` is online. Raises Refused when its client id is in use by another client that is online, or an id is too long."""
@@ -133,10 +147,11 @@ class Clients:
         if other is not None and other.identity != identity:
             self._leave(other, now)
         self._offline.pop(identity, None)
-        self.entries[identity] = self._online[control.run_id] = ClientEntry(
+        self.entries[identity] = self._online[control.run_id] = new = ClientEntry(
             identity=identity,
             user=login.user,
             client_id=login.client_id,
+            public_id=login.client_id or self._alias(control.run_id),
             run_id=control.run_id,
             control_id=control.id,
             hostname=login.hostname[:_LONGEST_HOSTNAME],
@@ -146,6 +161,8 @@ class Clients:
             first_connected_at=entry.first_connected_at if entry is not None else int(now),
             last_connected_at=int(now),
         )
+        if not new.client_id:
+            self._by_public_id[new.public_id] = new
 
     def unregister(self, control: Control, now: float) -> None:
         """`control` has ended; an entry that a newer one has taken over stays as it is."""
@@ -155,6 +172,8 @@ class Clients:
 
     def _leave(self, entry: ClientEntry, now: float) -> None:
         del self._online[entry.run_id]
+        if not entry.client_id:
+            del self._by_public_id[entry.public_id]
         if self.entries.get(entry.identity) is not entry:
             return  # another one has its run id for a client id
         if entry.client_id:
@@ -168,6 +187,14 @@ class Clients:
         else:
             del self.entries[entry.identity]
 
+    def public_id(self, user: str, shown_id: str) -> str:
+        """What those who may not know run ids are told of a client that is, or was, shown with this id; it may be a run id."""
+        entry = self.entries.get((user, shown_id))
+        return shown_id if entry is not None and entry.client_id else self._alias(shown_id)
+
+    def _alias(self, run_id: str) -> str:
+        return f"client-{blake2b(run_id.encode(), key=self._secret, digest_size=6).hexdigest()}"
+
     @property
     def offline(self) -> int:
         """How many are not online."""
@@ -179,8 +206,8 @@ class Clients:
         if len(key) > 2 * _LONGEST_ID + 1:
             return None  # nobody's: to try what it may mean takes the square of its length
         for identity in _identities(key):
-            entry = self.entries.get(identity)
-            if entry is not None:
+            entry = self.entries.get(identity) or self._by_public_id.get(identity[1])
+            if entry is not None and entry.user == identity[0]:
                 if entry.online:
                     return entry
                 found = found or entry

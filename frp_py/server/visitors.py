@@ -122,21 +122,24 @@ class Visitor(Holder):
         self.proxy.control.work.leave(self)
 
 
-def receive_visitor(server: Server, wish: NewVisitorConn, reception: Reception) -> None:
+def receive_visitor(server: Server, wish: NewVisitorConn, reception: Reception, now: float) -> None:
     """Let a visitor in, or tell him why not. Raises Refused with the detailed text."""
-    name = wish.proxy_name
-    control = server.controls.running(wish.run_id) if wish.run_id else None
+    name, caller = wish.proxy_name, reception.caller
+    control = server.controls.running_for(wish.run_id, caller) if wish.run_id else None
     proxy = server.proxies.get(name)
     if not isinstance(proxy, SecretProxy):
         raise Refused(f"custom listener for [{name}] doesn't exist")
+    who = proxy.name, wish.run_id, caller.address[0]
+    if not server.guesses.may_try(*who, now):
+        raise Refused(f"visitor connection of [{name}] auth failed too often, try again later")
     if not verify_key(wish.sign_key, proxy.wish.sk, wish.timestamp):
-        reception.caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
+        server.guesses.wrong(*who, now)
+        caller.punish(FAILED_LOGIN)  # a guess of a secret key is worth as much as one of the token
         raise Refused(f"visitor connection of [{name}] auth failed")
     user = control.login.user if control is not None else ""
     if not proxy.lets_in(user):
         raise Refused(f"visitor connection of [{name}] user [{user}] not allowed")
-    caller = reception.caller
-    caller.is_now_known()
+    caller.may_stay()
     if len(proxy.waiting) >= _MOST_WAITING:
         proxy.users_log.warning("user connection [%s] closed: too many are waiting", address_text(caller.address))
         reception.end.close()

@@ -365,6 +365,18 @@ async def test_a_stranger_has_one_try(mock_clock: MockClock) -> None:
             await good_one_works(peers)
 
 
+async def test_many_logins_at_once_are_one_try() -> None:
+    with logged() as lines:
+        async with running_server() as server, peers_of(server) as peers:
+            stranger = await peers.connect()
+            talks = [stranger.open() for _ in range(50)]
+            for talk in talks:  # all of them go out together
+                talk.stream.end.feed(memoryview(talk.wire.pack(stranger.login(privilege_key="wrong"))))
+            for talk in talks:
+                assert await talk.ending() in ("eof", "reset")
+            assert lines.count("refused: token in login") == 1
+
+
 async def test_after_garbage_there_is_no_login() -> None:
     with logged() as lines:
         async with running_server() as server, peers_of(server) as peers:

@@ -16,6 +16,7 @@ from frp_py.errors import Refused
 from frp_py.protocol.messages import Login
 from frp_py.server import registry
 from frp_py.server.control import Control
+from frp_py.server.reception import Caller
 from frp_py.server.registry import ClientEntry, Clients, Controls
 
 
@@ -29,8 +30,12 @@ class Fake:
         self.ip = "192.0.2.1"
         self.wire_name = "v1"
         self.is_running = False
+        self.caller = cast(Caller, object())
         self.ended = trio.Event()
         self.closed: list[str] = []
+
+    def speaks_on(self, caller: Caller) -> bool:
+        return caller is self.caller
 
     def close(self, reason: str) -> None:
         self.is_running = False
@@ -112,6 +117,9 @@ async def test_work_connections_belong_to_a_running_control() -> None:
     assert refusal(controls, "a") == "client control for run id [a] is not running"
     one.is_running = True
     assert controls.running("a") is one
+    assert controls.running_for("a", fake(one).caller) is one
+    with pytest.raises(Refused, match=r"no client control found for run id \[a\]"):
+        controls.running_for("a", cast(Caller, object()))
     controls.remove(one)
     assert refusal(controls, "a") == "no client control found for run id [a]"
 
@@ -208,6 +216,7 @@ async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: 
             identity=identity,
             user=user,
             client_id=client_id,
+            public_id=clients.public_id(*identity),
             run_id="r",
             control_id=7,
             hostname="h",
@@ -219,6 +228,22 @@ async def test_the_key_is_made_of_what_there_is(user: str, client_id: str, key: 
         )
     }
     assert entry(clients, key).key == key
+
+
+async def test_another_name_for_those_who_may_not_know_the_run_id() -> None:
+    clients = Clients()
+    for client_id in ("", "c", ""):
+        clients.register(control("r", 1, "u", client_id), 1)
+        found = entry(clients, f"u.{client_id or 'r'}")
+        assert found.public_id == clients.public_id("u", client_id or "r")
+        assert (found.public_id == "c") == bool(client_id)
+        assert entry(clients, f"u.{found.public_id}") is found
+        assert clients.find(f"v.{found.public_id}") is None
+    clients.unregister(control("r", 1, "u"), 2)
+    assert clients.find(f"u.{found.public_id}") is None
+    assert clients.public_id("u", "c") == "c"
+    assert clients.public_id("u", "r") == found.public_id  # of proxies that it had
+    assert Clients().public_id("u", "r") != found.public_id
 
 
 async def test_clients_that_are_shown_with_the_same_key() -> None:

@@ -14,7 +14,8 @@ from frp_py.net.engine.stream import Holder
 from frp_py.protocol import wire_v1
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.messages import NewProxy, NewVisitorConn, NewVisitorConnResp, StartWorkConn
-from frp_py.server.penalties import FAILED_LOGIN
+from frp_py.server.guesses import Guesses
+from frp_py.server.penalties import FAILED_LOGIN, Penalties
 from frp_py.server.proxies.stcp import StcpPublic
 from frp_py.server.statistics import Statistics
 from frp_py.server.visitors import receive_visitor
@@ -42,7 +43,15 @@ class World:
         self.work = Work()
         statistics = Statistics(0, remember=False)
         budget = Budget(100, 1)
-        self.server: Any = SimpleNamespace(controls=self, proxies={}, users=set(), callers=set(), statistics=statistics, user_lines=budget)
+        self.server: Any = SimpleNamespace(
+            controls=self,
+            proxies={},
+            users=set(),
+            callers=set(),
+            statistics=statistics,
+            user_lines=budget,
+            guesses=Guesses(Penalties(600)),
+        )
         self.control: Any = SimpleNamespace(
             login=SimpleNamespace(user="owner"),
             engine=self.engine,
@@ -60,7 +69,7 @@ class World:
         self.server.proxies["p"] = self.proxy
         self.server.proxies["tcp"] = object()
 
-    def running(self, run_id: str) -> Any:
+    def running_for(self, run_id: str, caller: Caller) -> Any:
         if run_id not in ("owner", "bob"):
             raise Refused(f"no client control found for run id [{run_id}]")
         return SimpleNamespace(login=SimpleNamespace(user=run_id), half_close=run_id == "owner")
@@ -69,7 +78,7 @@ class World:
         """A visitor connection, on which `data` stands behind the first message."""
         reception = Reception(self.engine, data, caller or Caller())
         wish = NewVisitorConn(run_id, name, privilege_key(key, 99), 99)
-        receive_visitor(self.server, wish, cast("Any", reception))
+        receive_visitor(self.server, wish, cast("Any", reception), 0)
         return reception
 
 
@@ -80,14 +89,14 @@ class Caller:
     link = None
 
     def __init__(self) -> None:
-        self.known = False
+        self.stays = False
         self.offences: list[float] = []
 
     def local_address(self) -> tuple[str, int]:
         return "192.0.2.2", 7000
 
-    def is_now_known(self) -> None:
-        self.known = True
+    def may_stay(self) -> None:
+        self.stays = True
 
     def punish(self, cost: float) -> None:
         self.offences.append(cost)
@@ -180,7 +189,7 @@ def test_the_answer_comes_first_and_what_came_early_is_passed_on() -> None:
     world = World()
     visitor = world.visit(data=b"early")
     assert visitor.end.fed == wire_v1.pack(NewVisitorConnResp("p"))
-    assert visitor.caller.known
+    assert visitor.caller.stays
     visitor.end.say(b" bird")
     work = work_connection(world)
     work.data += b"banner"

@@ -13,13 +13,14 @@ from frp_py.client.advice import advice_for
 from frp_py.client.phase import Phase
 from frp_py.client.web.checking import Check, check
 from frp_py.client.web.routes import STRICT, local_address, reload, remote_address
+from frp_py.log import printable
 from frp_py.net.web.operations import ApiError, Events, Operation, Query
 
 if TYPE_CHECKING:
     from frp_py.client.app import Client
     from frp_py.client.proxies.base import LocalSide
     from frp_py.client.reconcile import Difference
-    from frp_py.log import Recent
+    from frp_py.log import Line, Recent
     from frp_py.net.web.request import Request
 
 _LEVELS = ("trace", "debug", "info", "warn", "error")
@@ -160,13 +161,22 @@ class _Api:
         return self._status[1]
 
     async def status(self, request: Request) -> Status:
-        return self._current()
+        return self._shown(self._current(), request)
+
+    def _shown(self, status: Status, request: Request) -> Status:
+        return status if request.sees_secrets else msgspec.structs.replace(status, run_id="")
+
+    def _line(self, line: Line, request: Request) -> LogLine:
+        """A line of the log as the asker may see it: the run id stands in most of them, and is as good as a key."""
+        run_id = self._client.run_id
+        text = line.text if request.sees_secrets or not run_id else line.text.replace(printable(run_id), "***")
+        return LogLine(line.id, line.time, line.level, text)
 
     async def events(self, request: Request) -> Events:
         after = _number(request, "after", self._lines.last_id)
-        return Events(lambda: self._events(after))
+        return Events(lambda: self._events(after, request))
 
-    async def _events(self, last_line: int) -> AsyncIterator[tuple[str, object]]:
+    async def _events(self, last_line: int, request: Request) -> AsyncIterator[tuple[str, object]]:
         seen = None
         while True:
             began = perf_counter()
@@ -174,17 +184,17 @@ class _Api:
             took = perf_counter() - began
             if status is not seen:
                 seen = status
-                yield "status", status
+                yield "status", self._shown(status, request)
             for line in self._lines.after(last_line):
                 last_line = line.id
-                yield "log", LogLine(*line)
+                yield "log", self._line(line, request)
             await trio.sleep(max(_LOOK, _SHARE * took))  # thousands of proxies that keep changing
 
     async def log(self, request: Request) -> LogLines:
         level = request.query.get("level", "trace")
         if level not in _LEVELS:
             raise ApiError(400, f"invalid argument: level must be one of {', '.join(_LEVELS)}")
-        return LogLines([LogLine(*line) for line in self._lines.after(_number(request, "after", 0), level)])
+        return LogLines([self._line(line, request) for line in self._lines.after(_number(request, "after", 0), level)])
 
     async def check(self, request: Request) -> Check:
         return await trio.to_thread.run_sync(check, await request.body(_LONGEST_FILE), self._client.sources.file)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from frp_py.config.common import WebServerConfig
     from frp_py.net.http.heads import Field
     from frp_py.net.web.request import Request
+    from frp_py.net.web.tickets import Tickets
 
 log = get_logger()
 
@@ -55,11 +56,12 @@ _PORT = re.compile(r":\d*\Z")
 class Guard:
     """The rules of one configuration."""
 
-    def __init__(self, config: WebServerConfig, *, is_local: bool, throttle: Throttle) -> None:
+    def __init__(self, config: WebServerConfig, *, is_local: bool, throttle: Throttle, tickets: Tickets) -> None:
         self._user = config.user
         self._password = config.password
         self._name = config.addr.lower()
         self._throttle = throttle
+        self._tickets = tickets
         self._is_local = is_local
         self._lines = float(_LINES)
         self._lines_at = -math.inf
@@ -93,14 +95,19 @@ class Guard:
         if credentials is None:
             await trio.sleep(DELAY)
             return _UNAUTHORIZED
-        if not self._throttle.may_try(request.peer):
+        source = self._tickets.holder(request) or request.peer
+        if not self._throttle.may_try(source):
             return _TOO_MANY
         if allows(credentials, self._user, self._password):
             return None
-        wrong = await self._throttle.wrong(request.peer)
+        wrong = await self._throttle.wrong(source)
         if wrong & (wrong - 1) == 0 and self._may_log():  # 1, 2, 4, 8...: whoever guesses doesn't fill the log
             log.warning("web server: wrong user or password from [%s], %d so far", request.peer, wrong)
         return _UNAUTHORIZED
+
+    def new_ticket(self, request: Request) -> str:
+        """A ticket for whoever has just given the password, as a value of Set-Cookie; empty when he needs none."""
+        return self._tickets.new(request) if self._has_password and not self._tickets.holder(request) else ""
 
     def _may_log(self) -> bool:
         now = trio.current_time()

@@ -24,6 +24,9 @@ BODY_LIMIT = 1 << 20  # bytes
 class Request(requests.Request):
     """Starlette's request, with the path's parameters decoded and the body bounded."""
 
+    sees_secrets = False
+    """Whether the asker may see tokens, keys and run ids among what he is told."""
+
     @property
     def call(self) -> Call:
         """What carries it."""

@@ -108,7 +108,8 @@ class OperationEndpoint(Endpoint):
         """Call the handler, and log it."""
         path = request.scope["path"][:_LONGEST_PATH]
         note, warn = self._log, log.warning
-        if self._guard.is_read_only(request):  # anybody: he doesn't fill the log
+        request.sees_secrets = not self._guard.is_read_only(request)
+        if not request.sees_secrets:  # anybody: he doesn't fill the log
             note = warn = log.debug
         note("http request: [%s]", path)
         try:
@@ -146,9 +147,16 @@ class EnvelopeEndpoint(OperationEndpoint):
 
 
 class PageEndpoint(Endpoint):
-    """A part of the user interface."""
+    """A part of the user interface. Whoever opens it with a browser gets a ticket (tickets.py)."""
 
     is_page = True
+
+    async def answer(self, request: Request, result: object) -> Response:
+        """As it is, with a ticket for who has none."""
+        response = await super().answer(request, result)
+        if ticket := self._guard.new_ticket(request):
+            response.headers["set-cookie"] = ticket
+        return response
 
 
 class PublicEndpoint(Endpoint):

@@ -29,6 +29,7 @@ from frp_py.net.web.profiling import Profiling
 from frp_py.net.web.routes import application
 from frp_py.net.web.started import Started
 from frp_py.net.web.throttle import Throttle
+from frp_py.net.web.tickets import Tickets
 from frp_py.version import FRP_VERSION
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class WebService:
         self._started = Started()
         self._streams = EventStreams()
         self._throttle = Throttle()
+        self._tickets = Tickets(config.port)
         self._crowd = Crowd(_WAITING)
         self._connections = 0
         self._socket: socket.socket | None = None
@@ -163,7 +165,7 @@ class WebService:
         assert self._socket is not None
         is_local = ipaddress.ip_address(self._socket.getsockname()[0].partition("%")[0]).is_loopback
         self._crowd.limit = _WAITING if config.tls is None else _WAITING_TLS
-        self._guard = Guard(config, is_local=is_local, throttle=self._throttle)
+        self._guard = Guard(config, is_local=is_local, throttle=self._throttle, tickets=self._tickets)
         pages = Pages(self._pages, config.assets_dir)
         self._app = application(
             self._operations,

@@ -9,6 +9,7 @@ import trio
 
 from frp_py.log import get_logger
 from frp_py.net.web.operations import ApiError
+from frp_py.server.web.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,6 +45,10 @@ class Part:
         statistics = self.server.statistics
         statistics.collect(time.time())
         return statistics
+
+    def view(self, request: Request) -> View:
+        """What the asker may see."""
+        return View(self.server.clients, secrets=request.sees_secrets)
 
     def record(self, request: Request, kind: str | None = None) -> Record:
         """The proxy that the path names. Raises ApiError."""
@@ -81,8 +86,3 @@ class Part:
     def audit(self, request: Request, what: str) -> None:
         """A line about a change that was asked for."""
         log.info("web API: %s, asked by user [%s] from [%s]", what, self.server.config.web_server.user, request.peer)
-
-
-def client_order(entry: ClientEntry) -> tuple[str, str, str]:
-    """Clients are sorted by user, id and key."""
-    return entry.user, entry.shown_id, entry.key

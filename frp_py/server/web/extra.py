@@ -244,7 +244,7 @@ class Extra(Part):
 
     async def _client_traffic(self, request: Request) -> TrafficHistory:
         entry = self.client(request)
-        return await self._traffic(request, entry.key, Subject(CLIENT, *entry.identity))
+        return await self._traffic(request, self.view(request).key(entry), Subject(CLIENT, *entry.identity))
 
     async def _traffic(self, request: Request, name: str, subject: Subject) -> TrafficHistory:
         granularity = _choice(request, "granularity", tuple(_COUNTS))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from frp_py.server.proxies.base import PublicProxy
     from frp_py.server.registry import ClientEntry
     from frp_py.server.statistics import Record
+    from frp_py.server.web.view import View
 
 TYPES = ("tcp", "udp", "http", "https", "tcpmux", "stcp", "xtcp", "sudp")
 
@@ -89,9 +90,9 @@ class Client(Struct, rename="camel", kw_only=True):
     key: str
     user: str
     client_id: str = field(name="clientID")
-    """The id it gave itself, or else its run id."""
+    """The id it gave itself, or else its run id; who may not see secrets is told another name instead."""
     run_id: str = field(name="runID")
-    """Empty when it is offline."""
+    """Empty when it is offline, and for those who may not see secrets."""
     version: str | UnsetType = UNSET
     wire_protocol: str | UnsetType = UNSET
     hostname: str
@@ -110,13 +111,13 @@ class ClientStatus(Struct, rename="camel"):
     proxy_count: int
 
 
-def client(entry: ClientEntry) -> Client:
+def client(entry: ClientEntry, view: View) -> Client:
     """A client as the registry knows it."""
     return Client(
-        key=entry.key,
+        key=view.key(entry),
         user=entry.user,
-        client_id=entry.shown_id,
-        run_id=entry.run_id,
+        client_id=view.id(entry),
+        run_id=view.run_id(entry),
         version=entry.version or UNSET,
         wire_protocol=entry.wire_protocol or UNSET,
         hostname=entry.hostname,
@@ -154,14 +155,14 @@ class Proxies(Struct):
     proxies: list[ProxyStats]
 
 
-def proxy_stats(record: Record, today: int) -> ProxyStats:
+def proxy_stats(record: Record, today: int, view: View) -> ProxyStats:
     """The statistics of a proxy on the day `today`."""
     n, m = record.days.of(today)
     return ProxyStats(
         name=record.name,
-        conf=None if record.proxy is None else conf(record.proxy),
+        conf=None if record.proxy is None else conf(record.proxy, view),
         user=record.user or UNSET,
-        client_id=record.client_id or UNSET,
+        client_id=view.owner(record) or UNSET,
         today_traffic_in=n,
         today_traffic_out=m,
         cur_conns=record.connections,
@@ -180,8 +181,8 @@ def _clock(at: float) -> str:
     return time.strftime("%m-%d %H:%M:%S", time.localtime(at)) if at else ""
 
 
-def conf(proxy: PublicProxy) -> dict[str, Any]:
-    """The configuration of a proxy as version 1 shows it: without secrets, but for the group's key."""
+def conf(proxy: PublicProxy, view: View) -> dict[str, Any]:
+    """The configuration of a proxy as version 1 shows it: without secrets, but for the group's key to those who may see some."""
     wish, kind = proxy.wish, proxy.kind
     shown: dict[str, Any] = {"name": proxy.name, "type": kind}
     if wish.annotations:
@@ -190,7 +191,9 @@ def conf(proxy: PublicProxy) -> dict[str, Any]:
     shown["transport"] = {key: value for key, value in transport.items() if value is not False}
     if wish.metas:
         shown["metadatas"] = wish.metas
-    shown["loadBalancer"] = {"group": wish.group, "groupKey": wish.group_key} if wish.group_key else {"group": wish.group}
+    shown["loadBalancer"] = {"group": wish.group}
+    if wish.group_key and view.secrets:
+        shown["loadBalancer"]["groupKey"] = wish.group_key
     shown["healthCheck"] = {"type": "", "intervalSeconds": 0}
     shown["localIP"] = "127.0.0.1"
     shown["plugin"] = None
@@ -254,12 +257,12 @@ class Proxy(Struct, rename="camel"):
     status: ProxyStatus
 
 
-def proxy(record: Record, today: int) -> Proxy:
+def proxy(record: Record, today: int, view: View) -> Proxy:
     """A proxy on the day `today`."""
     n, m = record.days.of(today)
     block = {} if record.proxy is None else _block(record.proxy)
     status = ProxyStatus(phase(record), n, m, record.connections, int(record.last_start) or UNSET, int(record.last_close) or UNSET)
-    return Proxy(record.name, record.user, record.client_id, {"type": record.type, record.type: block}, status)
+    return Proxy(record.name, record.user, view.owner(record), {"type": record.type, record.type: block}, status)
 
 
 def _block(proxy: PublicProxy) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec.json import encode
 from frp_py.net.web.operations import ApiError, Operation, Query
 from frp_py.server.statistics import DAYS
 from frp_py.server.web import shapes
-from frp_py.server.web.common import CLIENT_KEY, NO_CLIENT, NO_PROXY, PROXY_NAME, Part, client_order
+from frp_py.server.web.common import CLIENT_KEY, NO_CLIENT, NO_PROXY, PROXY_NAME, Part
 
 if TYPE_CHECKING:
     from frp_py.net.web.request import Request
@@ -96,16 +96,16 @@ class Version1(Part):
         )
 
     async def _proxies(self, request: Request) -> dict[str, list[Raw]]:
-        statistics, kind = self.statistics, request.path_parameters["type"]
+        statistics, view, kind = self.statistics, self.view(request), request.path_parameters["type"]
         records = sorted((r for r in statistics.records.values() if r.type == kind), key=attrgetter("name"))
         # encoded one by one: there are no pages, and a hundred thousand objects at once would keep the collector busy
-        return {"proxies": await self.each(lambda record: Raw(encode(shapes.proxy_stats(record, statistics.today))), records)}
+        return {"proxies": await self.each(lambda record: Raw(encode(shapes.proxy_stats(record, statistics.today, view))), records)}
 
     async def _proxy_of_type(self, request: Request) -> shapes.ProxyStats:
-        return shapes.proxy_stats(self.record(request, request.path_parameters["type"]), self.statistics.today)
+        return shapes.proxy_stats(self.record(request, request.path_parameters["type"]), self.statistics.today, self.view(request))
 
     async def _proxy(self, request: Request) -> shapes.ProxyStats:
-        return shapes.proxy_stats(self.record(request), self.statistics.today)
+        return shapes.proxy_stats(self.record(request), self.statistics.today, self.view(request))
 
     async def _traffic(self, request: Request) -> Traffic:
         record, today = self.record(request), self.statistics.today
@@ -114,22 +114,22 @@ class Version1(Part):
         return Traffic(record.name, [n for n, _ in days], [m for _, m in days])
 
     async def _clients(self, request: Request) -> list[shapes.Client]:
-        query = request.query
+        query, view = request.query, self.view(request)
         user, client_id, run_id, status = (query.get(name, "") for name in ("user", "clientId", "runId", "status"))
 
         def is_wanted(entry: ClientEntry) -> bool:
             return (
                 user in ("", entry.user)
-                and client_id in ("", entry.shown_id)
-                and run_id in ("", entry.run_id)
+                and client_id in ("", view.id(entry))
+                and run_id in ("", view.run_id(entry))
                 and (status not in ("online", "offline") or entry.online == (status == "online"))
             )
 
         entries = await self.those(is_wanted, self.server.clients.entries.values())
-        return await self.each(shapes.client, sorted(entries, key=client_order))
+        return await self.each(lambda entry: shapes.client(entry, view), sorted(entries, key=view.order))
 
     async def _client(self, request: Request) -> shapes.Client:
-        return shapes.client(self.client(request))
+        return shapes.client(self.client(request), self.view(request))
 
     async def _clear(self, request: Request) -> Done:
         if request.query.get("status") != "offline":

@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from frp_py.net.web.operations import ApiError, Operation, Query
 from frp_py.server.web import shapes
-from frp_py.server.web.common import CLIENT_KEY, NO_CLIENT, NO_PROXY, PROXY_NAME, Part, client_order
+from frp_py.server.web.common import CLIENT_KEY, NO_CLIENT, NO_PROXY, PROXY_NAME, Part
 
 if TYPE_CHECKING:
     from frp_py.net.web.request import Request
     from frp_py.server.registry import ClientEntry
     from frp_py.server.statistics import Record
+    from frp_py.server.web.view import View
 
 T = TypeVar("T")
 
@@ -33,11 +34,11 @@ _CLIENT_ID = Query("clientID", "Only those with this client id, or run id where 
 _SEARCH = "Only those that contain this text; upper and lower case are the same."
 _BAD_QUERY = {400: "A parameter is wrong."}
 
-_CLIENT_SORTS: dict[str, Callable[[ClientEntry], Any]] = {
-    "name": client_order,
-    "connected": lambda entry: entry.last_connected_at if entry.online else entry.disconnected_at,
-    "address": lambda entry: entry.ip,
-    "version": lambda entry: entry.version,
+_CLIENT_SORTS: dict[str, Callable[[ClientEntry, View], Any]] = {
+    "name": lambda entry, view: view.order(entry),
+    "connected": lambda entry, _: entry.last_connected_at if entry.online else entry.disconnected_at,
+    "address": lambda entry, _: entry.ip,
+    "version": lambda entry, _: entry.version,
 }
 
 
@@ -237,7 +238,7 @@ class Version2(Part):
     # clients
 
     async def _clients(self, request: Request) -> Page[shapes.Client]:
-        cut, query = _paging(request), request.query
+        cut, query, view = _paging(request), request.query, self.view(request)
         status = _one_of(request, "status", _STATUSES)
         sort = _one_of(request, "sort", tuple(_CLIENT_SORTS))
         descends = _one_of(request, "order", ("asc", "desc")) == "desc"
@@ -246,17 +247,18 @@ class Version2(Part):
         def is_wanted(entry: ClientEntry) -> bool:
             return (
                 (user is None or entry.user == user)
-                and client_id in ("", entry.shown_id)
-                and run_id in ("", entry.run_id)
+                and client_id in ("", view.id(entry))
+                and run_id in ("", view.run_id(entry))
                 and (status in ("", "all") or entry.online == (status == "online"))
-                and (not text or _contains(text, entry.key, *_searched(entry)))
+                and (not text or _contains(text, *_searched(entry, view)))
             )
 
         entries = await self.those(is_wanted, self.server.clients.entries.values())
-        entries.sort(key=client_order)
+        entries.sort(key=view.order)
         if sort or descends:
-            entries.sort(key=_CLIENT_SORTS[sort or "name"], reverse=descends)
-        return cut.page(entries, [shapes.client(entry) for entry in cut(entries)])
+            key = _CLIENT_SORTS[sort or "name"]
+            entries.sort(key=lambda entry: key(entry, view), reverse=descends)
+        return cut.page(entries, [shapes.client(entry, view) for entry in cut(entries)])
 
     async def _client(self, request: Request) -> ClientDetail:
         entry = self.client(request)
@@ -265,14 +267,14 @@ class Version2(Part):
             if record.client_id == entry.shown_id and record.user == entry.user:
                 connections += record.connections
                 proxies += 1
-        shown = shapes.client(entry)
+        shown = shapes.client(entry, self.view(request))
         status = shapes.ClientStatus("online" if entry.online else "offline", connections, proxies)
         return ClientDetail(**{name: getattr(shown, name) for name in shown.__struct_fields__}, status=status)
 
     # proxies
 
     async def _proxies(self, request: Request) -> Page[shapes.Proxy]:
-        cut, query = _paging(request), request.query
+        cut, query, view = _paging(request), request.query, self.view(request)
         status = _one_of(request, "status", _STATUSES)
         kind = _one_of(request, "type", shapes.TYPES)
         sort = _one_of(request, "sort", _PROXY_SORTS)
@@ -282,10 +284,10 @@ class Version2(Part):
         def is_wanted(record: Record) -> bool:
             return (
                 (user is None or record.user == user)
-                and client_id in ("", record.client_id)
+                and client_id in ("", view.owner(record))
                 and kind in ("", record.type)
                 and (status in ("", "all") or (record.proxy is not None) == (status == "online"))
-                and (not text or _matches(record, text))
+                and (not text or _matches(record, view, text))
             )
 
         statistics = self.statistics
@@ -293,13 +295,13 @@ class Version2(Part):
         records = await self.those(is_wanted, statistics.records.values())
         records.sort(key=_proxy_order)
         if sort or descends:
-            key = _proxy_key(sort, today)
+            key = _proxy_key(sort, today, view)
             keys = dict(zip(records, await self.each(key, records), strict=True))
             records.sort(key=keys.__getitem__, reverse=descends)
-        return cut.page(records, [shapes.proxy(record, today) for record in cut(records)])
+        return cut.page(records, [shapes.proxy(record, today, view) for record in cut(records)])
 
     async def _proxy(self, request: Request) -> shapes.Proxy:
-        return shapes.proxy(self.record(request), self.statistics.today)
+        return shapes.proxy(self.record(request), self.statistics.today, self.view(request))
 
     async def _traffic(self, request: Request) -> TrafficHistory:
         record, statistics = self.record(request), self.statistics
@@ -314,7 +316,7 @@ def _proxy_order(record: Record) -> tuple[str, str]:
     return record.type, record.name
 
 
-def _proxy_key(sort: str, today: int) -> Callable[[Record], Any]:
+def _proxy_key(sort: str, today: int, view: View) -> Callable[[Record], Any]:
     keys: dict[str, Callable[[Record], Any]] = {
         "": _proxy_order,
         "type": _proxy_order,
@@ -322,17 +324,17 @@ def _proxy_key(sort: str, today: int) -> Callable[[Record], Any]:
         "status": lambda record: record.proxy is None,
         "connections": lambda record: record.connections,
         "traffic": lambda record: sum(record.days.of(today)),
-        "client": lambda record: (record.user, record.client_id),
+        "client": lambda record: (record.user, view.owner(record)),
     }
     return keys[sort]
 
 
-def _searched(entry: ClientEntry) -> tuple[str, ...]:
-    return entry.user, entry.shown_id, entry.run_id, entry.version, entry.wire_protocol, entry.hostname, entry.ip
+def _searched(entry: ClientEntry, view: View) -> tuple[str, ...]:
+    return view.key(entry), entry.user, view.id(entry), view.run_id(entry), entry.version, entry.wire_protocol, entry.hostname, entry.ip
 
 
-def _matches(record: Record, text: str) -> bool:
-    if _contains(text, record.name, record.type, record.user, record.client_id, shapes.phase(record)):
+def _matches(record: Record, view: View, text: str) -> bool:
+    if _contains(text, record.name, record.type, record.user, view.owner(record), shapes.phase(record)):
         return True
     proxy = record.proxy
     if proxy is None:

@@ -61,10 +61,10 @@ class Unchunked(User):
 
 
 @asynccontextmanager
-async def listening(it: Filed, query: str = "") -> AsyncIterator[Listener]:
+async def listening(it: Filed, query: str = "", **fields: str) -> AsyncIterator[Listener]:
     async with await trio.open_tcp_stream(HOST, it.port) as stream:
         user = Unchunked(stream, f"{HOST}:{it.port}")
-        await user.send(f"/api/x/events{query}")
+        await user.send(f"/api/x/events{query}", fields)
         yield Listener(user)
 
 
@@ -170,6 +170,26 @@ async def test_events(tmp_path: Path) -> None:
                 while second["connected"]:
                     second = await listener.next("status")
             assert (await it.refusal("GET", "/api/x/events?after=x"))[0] == 400
+
+
+async def test_the_run_id_is_not_told_to_who_may_only_look(tmp_path: Path) -> None:
+    with logged() as lines:
+        async with frps() as server, filed(server, tmp_path, {"webServer.addr": "0.0.0.0"}, web=True) as it:
+            run_id = "5eed0123456789ab"
+            await server.session(run_id=run_id)
+            await lines.wait_for(f"login to server success, get run id [{run_id}]")
+            others = {"X-Forwarded-For": "192.0.2.1"}
+            for target, shown in (("/api/x/status", '"runID":""'), ("/api/x/log?after=0", "get run id [***]")):
+                assert run_id in (await it.ask("GET", target)).body.decode()
+                answer = (await it.ask("GET", target, **others)).body.decode()
+                assert run_id not in answer
+                assert shown in answer
+            for fields, told in ((others, ""), ({}, run_id)):
+                async with listening(it, "?after=0", **fields) as listener:
+                    assert (await listener.next("status"))["runID"] == told
+                    while "login to server" not in (line := (await listener.next("log"))["text"]):
+                        pass
+                    assert (run_id in line) == bool(told)
 
 
 async def test_the_log(tmp_path: Path) -> None:

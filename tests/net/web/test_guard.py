@@ -130,6 +130,53 @@ async def test_guessing_gets_slower_and_hinders_nobody_else(mock_clock: MockCloc
     assert lines.count("wrong user or password from [127.0.0.66]") == 4  # the 1st, 2nd, 4th, 8th
 
 
+async def ticket(of: Site) -> str:
+    """What a browser gets with the page."""
+    return (await of.ask("/")).fields["set-cookie"].partition(";")[0]
+
+
+async def test_guesses_do_not_lock_out_a_browser_that_was_let_in_before(mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind another web server, or a tunnel, all are one source."""
+    monkeypatch.setattr("frp_py.net.web.throttle.DELAY", 5)  # none of the guesses is over before the clock is moved
+    clock = Clock(mock_clock)
+    with logged():
+        async with site() as it, trio.open_nursery() as nursery:
+            cookie = {"Cookie": f"a=b; {await ticket(it)}"}
+            answered: list[int] = []
+
+            async def guess(fields: dict[str, str]) -> None:
+                answered.append(await status(it, "/api/status", {**basic(password="wrong"), **fields}))
+
+            for _ in range(20):
+                nursery.start_soon(guess, {})
+            await until(lambda: len(answered) == 12)
+            assert answered == [429] * 12
+            assert await status(it, "/api/status") == 429
+            assert await status(it, "/api/status", {**basic(), **cookie}) == 200
+            for forged in ("f" * 80, "", cookie["Cookie"][:-1], cookie["Cookie"][:-80] + "0" * 80):
+                assert await status(it, "/api/status", {**basic(), "Cookie": f"frp-ticket-0={forged}"}) == 429
+            for _ in range(20):  # it opens nothing, and guesses with it are counted as well
+                nursery.start_soon(guess, cookie)
+            await until(lambda: len(answered) == 24)
+            assert answered == [429] * 24
+            assert await status(it, "/api/status", {**basic(), **cookie}) == 429
+            await clock.forward(6)
+            await until(lambda: answered.count(401) == 16)
+
+
+async def test_tickets_are_for_browsers_that_have_given_the_password(quick: MockClock) -> None:
+    with logged():
+        async with site() as it:
+            answer = await it.ask("/")
+            assert answer.fields["set-cookie"].partition(";")[2] == " Max-Age=2592000; Path=/; HttpOnly; SameSite=Strict"
+            assert "set-cookie" not in (await it.ask("/", {**basic(), "Cookie": answer.fields["set-cookie"]})).fields
+            assert "set-cookie" not in (await it.ask("/api/status")).fields
+            assert "set-cookie" not in (await it.ask("/", basic(password="wrong"))).fields
+            assert "set-cookie" not in (await it.ask("/", {"Cookie": await ticket(it)})).fields
+        async with site(password="") as it:
+            assert "set-cookie" not in (await it.ask("/", {})).fields
+
+
 async def test_whoever_guesses_from_everywhere_doesnt_fill_the_log(mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("frp_py.net.web.guard._LINES", 3)
     clock = Clock(mock_clock)
