@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from frp_py.config.base import Bandwidth
