@@ -234,6 +234,8 @@ class H2Connection:
 
     def leave(self, stream_id: int) -> None:
         """A stream is over."""
+        if stream_id in self.streams:
+            self.streams[stream_id].acknowledge()  # what nobody took has its room in the connection's window all the same
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self.vhost.hold(self, -stream.held)

@@ -125,7 +125,7 @@ class H2Stream:
         if self._due > 0:
             self._connection.vhost.refused(self.source, "the body is shorter than its Content-Length")
             self.cancel()
-            self._acknowledge()
+            self.acknowledge()
             self._connection.reset(self.id, ErrorCodes.PROTOCOL_ERROR)
             self._connection.leave(self.id)
             return
@@ -137,7 +137,7 @@ class H2Stream:
         if backend is None or backend.requester is not self or not backend.is_connected:
             if self.site is None:  # answered already
                 self._held.clear()
-                self._acknowledge()
+                self.acknowledge()
             return
         if self._held:
             data, self._held = bytes(self._held), bytearray()
@@ -148,9 +148,10 @@ class H2Stream:
                     backend.send(b"0\r\n%b\r\n" % block_of(self._trailers))
                 backend.request_sent()
             if not backend.end.kept:
-                self._acknowledge()
+                self.acknowledge()
 
-    def _acknowledge(self) -> None:
+    def acknowledge(self) -> None:
+        """What came of the body is gone: the user may send as much again."""
         n, self._unacknowledged = self._unacknowledged, 0
         if self.id in self._connection.streams:
             self._connection.vhost.hold(self._connection, -n)
@@ -196,7 +197,7 @@ class H2Stream:
     def writable(self) -> None:
         """The service takes more of the body."""
         if self.backend is not None and not self.backend.end.kept:
-            self._acknowledge()
+            self.acknowledge()
 
     def failed(self, status: int, reason: str) -> None:
         """No response comes."""

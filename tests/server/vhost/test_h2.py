@@ -410,6 +410,26 @@ async def test_requests_that_no_service_takes_are_held_too(autojump_clock: MockC
         balance(it)
 
 
+async def test_uploads_that_are_given_up_leave_room_for_the_next() -> None:
+    """The window of a connection that many users share, as a load balancer's, is not theirs to take along."""
+    async with setting() as it:
+        it.client.gives = False
+        user = Asking(it.user())
+        headers = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a.test")]
+        for stream in range(1, 101, 2):
+            user.core.send_headers(stream, headers)
+            for _ in range(4):
+                user.core.send_data(stream, bytes(15_000))  # raises when there is no room
+            user.say()
+            await trio.sleep(0.002)
+            user.core.reset_stream(stream)
+            user.say()
+            await trio.sleep(0.002)
+            user.hear()
+        assert it.vhost.held == 0
+        balance(it)
+
+
 async def test_what_is_held_is_forgotten_with_its_user(autojump_clock: MockClock) -> None:
     async with setting() as it:
         broken, torn, half = (Asking(it.user(), window=0) for _ in range(3))
