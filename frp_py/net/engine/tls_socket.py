@@ -45,6 +45,9 @@ class TlsSocket(socket.socket):
         self._decrypt = inner.read
         self._encrypt = inner.write
         self._pending = inner.pending
+        self._give = self._incoming.write
+        self._take = self._outgoing.read
+        self._rest = True  # something that has come may not have been looked at
         self._empty = 0  # bytes since the last that carried something
         self._failure: OSError | None = None  # to be raised behind what came before it
         self._has_ended = False
@@ -81,51 +84,53 @@ class TlsSocket(socket.socket):
     @property
     def buffered(self) -> bool:
         """Whether something has come that was not looked at yet."""
-        return bool(self._incoming.pending or self._pending() or self._end_waits or self._failure)
+        return self._rest and bool(self._incoming.pending or self._pending() or self._end_waits or self._failure)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive what has come in whole records; 0 at the end. Raises OSError."""
-        if self._failure is not None:
-            raise self._failure
-        if self._has_ended:
-            self._end_waits = False
-            return 0
-        incoming = self._incoming
         size = nbytes or len(buffer)
         got = 0
         try:
-            if not incoming.pending and not self._pending():
+            if self._rest and (self._has_ended or self._failure is not None):
+                return self._say_end()
+            if not self._rest or not self.buffered:
                 self._receive()
             while True:
                 n = self._decrypt(size - got, buffer[got:] if got else buffer)
                 if not n:
-                    self._has_ended, self._end_waits = True, got > 0
+                    self._rest = self._has_ended = True
+                    self._end_waits = got > 0
                     break
                 got += n
-                if got == size or not incoming.pending:
+                if got == size:
+                    self._rest = True
+                    break
+                if not self._incoming.pending:  # there was room for more, so nothing is left inside either
+                    self._rest = False
                     break
         except BlockingIOError:
             raise
         except ssl.SSLWantReadError:
+            self._rest = False
             if not got:
                 raise BlockingIOError(errno.EAGAIN, "no whole record") from None
         except ssl.SSLEOFError:  # without close_notify, where OpenSSL can't be told that this is an end as well
-            self._has_ended, self._end_waits = True, got > 0
+            self._rest = self._has_ended = True
+            self._end_waits = got > 0
         except OSError as error:
             self._failure = error
+            self._rest = True
             self._answer()  # the alert
             if not got:
                 raise
-        if got:
-            self._empty = 0
-        if self._outgoing.pending:
-            self._answer()
+        self._empty = 0
         return got
 
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """The same, as bytes."""
-        buffer = bytearray(bufsize)
-        return bytes(buffer[: self.recv_into(memoryview(buffer))])
+    def _say_end(self) -> int:
+        if self._failure is not None:
+            raise self._failure
+        self._end_waits = False
+        return 0
 
     def _receive(self) -> None:
         data = _receive_raw(self, _RAW)
@@ -133,19 +138,35 @@ class TlsSocket(socket.socket):
             self._empty += len(data)
             if self._empty > EMPTY:
                 raise OSError(errno.EPROTO, "TLS records that carry nothing")
-            self._incoming.write(data)
+            self._give(data)
         else:
             self._incoming.write_eof()
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """The same, as bytes."""
+        buffer = bytearray(bufsize)
+        return bytes(buffer[: self.recv_into(memoryview(buffer))])
 
     # sending
 
     def send(self, data: Any, flags: int = 0) -> int:
         """Send; returns how many bytes the system has taken. After BlockingIOError come again with the same bytes, or more behind them."""
-        done, size = 0, len(data)
+        size = len(data)
+        if self._unsent is None and 0 < size <= _SENT_AT_ONCE:  # nearly every time
+            n: int = self._encrypt(data)
+            out = self._take()
+            try:
+                sent = _send_raw(self, out)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(out):
+                return n
+            self._unsent, self._taken = memoryview(out)[sent:], n
+        done = 0
         try:
             while done < size:
                 if self._unsent is None:
-                    self._taken = self._encrypt(data[done : done + _SENT_AT_ONCE] if done or size > _SENT_AT_ONCE else data)
+                    self._taken = self._encrypt(data[done : done + _SENT_AT_ONCE])
                 self._send_outgoing()
                 done += self._taken
                 self._taken = 0
@@ -156,11 +177,10 @@ class TlsSocket(socket.socket):
 
     def _send_outgoing(self) -> None:
         """Send what TLS has to say. Raises BlockingIOError, and keeps what doesn't go."""
-        outgoing = self._outgoing
         rest = self._unsent
-        while rest is not None or outgoing.pending:
+        while rest is not None or self._outgoing.pending:
             if rest is None:
-                rest = self._unsent = outgoing.read()
+                rest = self._unsent = self._take()
             n = _send_raw(self, rest)
             rest = self._unsent = memoryview(rest)[n:] if n < len(rest) else None
 
