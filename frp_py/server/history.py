@@ -248,9 +248,9 @@ class Database:
     def series(self, step: int, since: int, until: int) -> list[Point]:
         """What is known of the steps from `since` to `until`, both included; in s and multiples of `step`, which is one of _SLOT."""
         rows = self.db.execute(
-            "SELECT at / ?1 * ?1, sum(incoming), sum(outgoing), max(connections), max(clients) FROM points"
-            " WHERE at >= ?2 AND at < ?3 + ?1 GROUP BY 1 ORDER BY 1",
-            (step, since, until),
+            "SELECT at / :step * :step, sum(incoming), sum(outgoing), max(connections), max(clients) FROM points"
+            " WHERE at >= :since AND at < :until + :step GROUP BY 1 ORDER BY 1",
+            {"step": step, "since": since, "until": until},
         )
         return [Point(*row) for row in rows]
 

@@ -303,7 +303,7 @@ class Engine:
 
     def _go_on(self, at_last: float) -> None:
         """With what was put off, behind a few of those who don't wait for it: each time some of the others come too."""
-        events = self._first.poll(0, _SLICE // 2) + self._put_off
+        events = self._first.poll(0, _SLICE) + self._put_off
         self._put_off = []
         self._handle_many(events, at_last)
         self.finish_batch(at_last)
