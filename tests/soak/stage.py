@@ -7,7 +7,6 @@ secret proxies of the one before it.
 from __future__ import annotations
 
 import random
-import signal
 import socket
 import threading
 import time
@@ -89,8 +88,7 @@ class Server:
     def reload(self, limit: int) -> None:
         """Give it a file in which something else stands."""
         self.limit = limit
-        self.program.config_path.write_text(self.config())
-        self.program.process.send_signal(signal.SIGHUP)
+        self.program.reload(self.config())
 
 
 class Slot:
@@ -157,8 +155,7 @@ class Slot:
 
     def reload(self) -> None:
         """Give it its file anew."""
-        self.program.config_path.write_text(self.config())
-        self.program.process.send_signal(signal.SIGHUP)
+        self.program.reload(self.config())
 
     def wished(self) -> list[Target]:
         """What it is to offer now."""
