@@ -13,6 +13,7 @@ from tests.soak.programs import Watched
 from tests.soak.stage import CHANGES, Slot, Stage, check_output, recovered
 from tests.soak.targets import Target
 from tests.soak.users import Fault, ask_json
+from tests.soak.words import check_gone
 
 BOUNDS = {
     "start": 20.0,
@@ -24,6 +25,7 @@ BOUNDS = {
     "reload client": 10.0,
     "reload server": 5.0,
     "freeze": 5.0,
+    "gone": 5.0,
     "dead link": 16.0,  # both sides ask after a second of silence and wait for 10 s, or wait for 8 s of heartbeats
 }
 """Seconds until all users are served after the cause is gone; or until that is noticed."""
@@ -115,14 +117,21 @@ class Faults:
         concerned = self._disturbed(slot.name)
         slot.program.kill()
         check_output(slot.program)
+        self._is_gone(slot, rng)
         slot.start()
         self.recover(concerned, "kill client")
 
     def _stop(self, slot: Slot, rng: random.Random) -> None:
         concerned = self._disturbed(slot.name)
         self.ended_well(slot.program)
+        self._is_gone(slot, rng)
         slot.start()
         self.recover(concerned, "stop client")
+
+    def _is_gone(self, slot: Slot, rng: random.Random) -> None:
+        """Every second time: the server says so. Otherwise it comes back at once."""
+        if rng.random() < 0.5:
+            check_gone(self._stage, [slot], BOUNDS["gone"])
 
     def _restart_server(self, slot: Slot, rng: random.Random) -> None:
         server, killed, seconds = slot.server, rng.random() < 0.5, rng.uniform(0, 3)

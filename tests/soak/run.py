@@ -14,11 +14,11 @@ from pathlib import Path
 
 from tests.e2e.test_fuzz import OPENINGS
 from tests.soak.counts import Counts, patiently
-from tests.soak.faults import Faults
+from tests.soak.faults import BOUNDS, Faults
 from tests.soak.plan import plan
 from tests.soak.stage import Stage, check_output
 from tests.soak.users import PATIENCE, Fault
-from tests.soak.words import wrong_words
+from tests.soak.words import check_gone, wrong_words
 from tests.support.programs import HOST, connect, reset
 
 _LONG = 8.0  # s: visits that take longer are told
@@ -210,6 +210,7 @@ class Soak:
         stage = self._stage
         for slot in stage.slots:
             self.faults.ended_well(slot.program)
+        check_gone(stage, stage.slots, BOUNDS["gone"])
         for _ in patiently():
             taken = [port for port, udp in stage.ports() if not _is_free(port, udp=udp)]
             if not taken:

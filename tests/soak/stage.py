@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -137,7 +138,7 @@ class Slot:
             f"{users.web_server(self.web_port)}"
         )
         for target in self.wished():
-            text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {self._stage.local_port(target.kind)}\n'
+            text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {self._stage.local_port(target)}\n'
             if target.kind in BY_NAME:
                 text += f'customDomains = ["{target.host}"]\n'
             else:
@@ -167,9 +168,7 @@ class Stage:
 
     def __init__(self, directory: Path, clients: int, rng: random.Random) -> None:
         self.directory = directory
-        self.service = Service(users.serve)
-        self._web = Service(users.serve_web)
-        self._tls = Service(users.serve_tls)
+        self._services: dict[str, Service] = {}
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((HOST, 0))
         threading.Thread(target=self._answer, daemon=True).start()
@@ -195,10 +194,14 @@ class Stage:
             except OSError:
                 return
 
-    def local_port(self, kind: str) -> int:
-        """Of the service behind proxies of a kind."""
-        services = {"http": self._web.port, "https": self._tls.port, "udp": self._udp.getsockname()[1]}
-        return int(services.get(SECRET.get(kind, kind), self.service.port))
+    def local_port(self, target: Target) -> int:
+        """Of the service behind a proxy: each has its own, so that nobody is led to another one unnoticed."""
+        if SECRET.get(target.kind, target.kind) == "udp":
+            return int(self._udp.getsockname()[1])
+        if target.name not in self._services:
+            serve = {"http": users.serve_web, "https": users.serve_tls}.get(target.kind, users.serve)
+            self._services[target.name] = Service(partial(serve, name=target.name.encode()))
+        return self._services[target.name].port
 
     @property
     def programs(self) -> list[Watched]:
@@ -221,7 +224,7 @@ class Stage:
     @property
     def open(self) -> int:
         """Connections to the services."""
-        return self.service.open + self._tls.open
+        return sum(self._services[target.name].open for target in self.places if target.name in self._services and target.kind != "http")
 
     def ports(self) -> list[tuple[int, bool]]:
         """Those that must be free when there are no clients, and whether they are of udp."""
@@ -234,7 +237,7 @@ class Stage:
                 program.kill()
         for slot in self.slots:
             slot.wire.close()
-        for service in (self.service, self._web, self._tls):
+        for service in self._services.values():
             service.close()
         self._udp.close()
 

@@ -42,20 +42,20 @@ class Broken(OSError):
     """A connection ended before its time."""
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: socket.socket, name: bytes = b"") -> None:
     """The service: a byte that says what is wanted, then that."""
     match connection.recv(1):
         case b"e":  # echo
             while data := connection.recv(1 << 16):
                 connection.sendall(data)
         case b"h":  # take all up to the end, answer with its hash
-            digest = hashlib.sha256()
+            digest = hashlib.sha256(name)
             while data := connection.recv(1 << 16):
                 digest.update(data)
             connection.sendall(digest.digest())
         case b"d":  # a seed and a length: that much noise
             seed, size = receive_exactly(connection, 8), int(receive_exactly(connection, 8) or b"0")
-            for piece in noise(seed, size):
+            for piece in noise(name + seed, size):
                 connection.sendall(piece)
 
 
@@ -66,17 +66,16 @@ def _served_tls() -> ssl.SSLContext:
     return context
 
 
-def serve_tls(connection: socket.socket) -> None:
+def serve_tls(connection: socket.socket, name: bytes = b"") -> None:
     """The same service under TLS."""
     with _served_tls().wrap_socket(connection, server_side=True) as tls:
-        serve(tls)
+        serve(tls, name)
 
 
 def noise(seed: bytes, size: int) -> list[bytes]:
     """`size` bytes made of a seed, in pieces."""
     rng = random.Random(seed)
-    block = rng.randbytes(1 << 16)
-    return [block[: min(1 << 16, size - at)] for at in range(0, size, 1 << 16)]
+    return [rng.randbytes(min(1 << 16, size - at)) for at in range(0, size, 1 << 16)]
 
 
 def _send(sock: socket.socket, data: bytes) -> None:
@@ -121,7 +120,7 @@ def through_connect(sock: socket.socket, host: str) -> socket.socket:
     return sock
 
 
-def echo(dial: Dial, rng: random.Random) -> None:
+def echo(dial: Dial, rng: random.Random, name: bytes = b"") -> None:
     """Send and receive at once; all that comes back is what was sent."""
     data = rng.randbytes(rng.choice((1, 100, 5_000, 200_000, 2_000_000)))
     with _connected(dial) as sock:
@@ -147,7 +146,7 @@ def _quietly(sock: socket.socket, data: bytes) -> None:
         sock.sendall(data)
 
 
-def half_close(dial: Dial, rng: random.Random) -> None:
+def half_close(dial: Dial, rng: random.Random, name: bytes = b"") -> None:
     """The answer comes after the end of what is sent."""
     data = rng.randbytes(rng.choice((1, 10_000, 500_000)))
     with _connected(dial) as sock:
@@ -158,14 +157,14 @@ def half_close(dial: Dial, rng: random.Random) -> None:
             got += piece
     if len(got) < 32:
         raise Broken("no whole answer after a half-close")
-    if bytes(got) != hashlib.sha256(data).digest():
+    if bytes(got) != hashlib.sha256(name + data).digest():
         raise Fault("the service has seen other bytes, or fewer, and took them for the whole")
 
 
-def slow_reader(dial: Dial, rng: random.Random) -> None:
+def slow_reader(dial: Dial, rng: random.Random, name: bytes = b"") -> None:
     """A download that is read with pauses."""
     size, seed = rng.choice((300_000, 3_000_000)), rng.randbytes(8)
-    expected = b"".join(noise(seed, size))
+    expected = b"".join(noise(name + seed, size))
     with _connected(dial) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)  # under a segment of loopback, 64 KB, the kernel crawls by itself
         _send(sock, b"d" + seed + b"%08d" % size)
@@ -184,7 +183,7 @@ def slow_reader(dial: Dial, rng: random.Random) -> None:
             raise Fault("a download has too many bytes")
 
 
-def leaver(dial: Dial, rng: random.Random) -> None:
+def leaver(dial: Dial, rng: random.Random, name: bytes = b"") -> None:
     """Goes away in the midst of it, with or without a word."""
     with _connected(dial) as sock, contextlib.suppress(OSError):
         _send(sock, b"d" + rng.randbytes(8) + b"%08d" % 5_000_000)
@@ -194,7 +193,7 @@ def leaver(dial: Dial, rng: random.Random) -> None:
             reset(sock)
 
 
-def keeper(dial: Dial, rng: random.Random) -> None:
+def keeper(dial: Dial, rng: random.Random, name: bytes = b"") -> None:
     """Stays for some seconds and says little."""
     with _connected(dial) as sock:
         _send(sock, b"e")
@@ -212,7 +211,7 @@ def keeper(dial: Dial, rng: random.Random) -> None:
             pause(rng.random() * 0.5)
 
 
-def web(port: int, host: str, rng: random.Random) -> None:
+def web(port: int, host: str, rng: random.Random, name: bytes = b"") -> None:
     """Some requests on one connection."""
     with _connected(lambda: connect(port, PATIENCE)) as sock, sock.makefile("rb") as file:
         for _ in range(rng.randrange(1, 6)):
@@ -230,11 +229,11 @@ def web(port: int, host: str, rng: random.Random) -> None:
                 raise Broken(f"answered with {line!r}")
             if len(answer) != length:
                 raise Broken("an answer was cut off")
-            if answer != hashlib.sha256(body).hexdigest().encode():
+            if answer != hashlib.sha256(name + body).hexdigest().encode():
                 raise Fault("the service has seen another body")
 
 
-def serve_web(connection: socket.socket) -> None:
+def serve_web(connection: socket.socket, name: bytes = b"") -> None:
     """Answers with the hash of each body."""
     with connection.makefile("rb") as file:
         while file.readline():
@@ -245,7 +244,7 @@ def serve_web(connection: socket.socket) -> None:
             body = file.read(length)
             if len(body) < length:
                 return
-            answer = hashlib.sha256(body).hexdigest().encode()
+            answer = hashlib.sha256(name + body).hexdigest().encode()
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
 
 
@@ -309,7 +308,7 @@ def api(port: int, of_server: bool, rng: random.Random) -> None:
             raise Fault(f"{path} of a web server says nothing")
 
 
-USES: tuple[Callable[[Dial, random.Random], None], ...] = (echo, echo, half_close, slow_reader, leaver, keeper)
+USES: tuple[Callable[..., None], ...] = (echo, echo, half_close, slow_reader, leaver, keeper)
 """Of the service."""
 
 USES_OF_TLS = (slow_reader, leaver, keeper)
