@@ -104,7 +104,7 @@ def config_json(data: bytes) -> None:
         assert parse_text(to_toml(value), "f.toml").tree == value
 
 
-def _key(node: yaml.Node) -> str:
+def _key(node: Any) -> str:
     """What Go makes of a key: some that are written differently are the same."""
     value = plain_scalar(node.value) if node.style is None else node.value
     if isinstance(value, bool):
