@@ -65,7 +65,7 @@ class Target:
             elif self.kind == "api":
                 users.api(self.port, "server" in self.name, rng)
             elif self.kind in ("udp", "sudp"):
-                users.datagrams(self.port, rng, count=1)
+                users.datagrams(self.port, rng, count=1, late=0)
             else:
                 with self._dial(2) as sock:
                     sock.sendall(b"eping")
