@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -30,6 +31,20 @@ BOUNDS = {
 }
 """Seconds until all users are served after the cause is gone; or until that is noticed."""
 
+MEDIANS = {
+    "cut": 4.0,
+    "kill client": 6.0,
+    "stop client": 4.0,
+    "black hole": 8.0,
+    "restart server": 12.0,
+    "reload client": 3.0,
+    "reload server": 1.0,
+    "freeze": 3.0,
+    "dead link": 13.0,
+}
+"""The same for the median of those that happened often enough: one may be unlucky, most may not."""
+
+_OFTEN = 5  # times
 _FROZEN = 4.0  # s at most; far less than what is taken for a dead link
 
 
@@ -40,6 +55,8 @@ class Faults:
         self.events: Counter[str] = Counter()
         self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
         """Seconds that each recovery took, by its cause."""
+        self.stood_still = 0.0
+        """Seconds for which programs were frozen so far."""
         self._stage = stage
         self._say = say
         self._over = over
@@ -48,8 +65,17 @@ class Faults:
         """Raises Fault when they aren't served within the bound of the cause."""
         targets = list(targets)
         took = recovered(targets, BOUNDS[what], what, self._over)
+        if took is None:
+            return
         self.recoveries[what].append(took)
         self._say(f"{what}: all {len(targets)} concerned are served after {took:.1f} s")
+
+    def check_medians(self) -> None:
+        """Raises Fault when recoveries from a cause took too long on the whole."""
+        for what, bound in MEDIANS.items():
+            took = self.recoveries.get(what, [])
+            if len(took) >= _OFTEN and (median := statistics.median(took)) > bound:
+                raise Fault(f"{what}: {median:.1f} s in the median until all were served, {bound:g} s at most are expected")
 
     def happen(self, event: Event, *, server_too: bool) -> None:
         """`server_too`: servers may be started anew. In the second half they aren't, so that what they leak adds up."""
@@ -108,9 +134,11 @@ class Faults:
         """Nobody may lose anything by it."""
         seconds = rng.uniform(0.5, _FROZEN)
         program, thing = (slot.program, slot.name) if rng.random() < 0.5 else (slot.server.program, slot.server.name)
+        began = time.monotonic()
         program.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         program.process.send_signal(signal.SIGCONT)
+        self.stood_still += time.monotonic() - began
         self.recover(self._stage.targets(thing), "freeze")
 
     def _kill(self, slot: Slot, rng: random.Random) -> None:

@@ -208,6 +208,11 @@ class Stage:
         """All that are to run."""
         return [*(server.program for server in self.servers), *(slot.program for slot in self.slots)]
 
+    def with_mux(self) -> list[tuple[Watched, bool]]:
+        """The same, and whether their connections are multiplexed."""
+        servers = [(server.program, server.mux) for server in self.servers]
+        return servers + [(slot.program, slot.server.mux) for slot in self.slots]
+
     @property
     def places(self) -> list[Target]:
         """All that users may ever go to."""
@@ -242,15 +247,19 @@ class Stage:
         self._udp.close()
 
 
-def recovered(targets: Iterable[Target], bound: float, what: str, over: Callable[[], bool] = lambda: False) -> float:
-    """Wait until all of them serve, and may be relied on again; returns the seconds. Raises Fault after `bound` s."""
+def recovered(targets: Iterable[Target], bound: float, what: str, over: Callable[[], bool] = lambda: False) -> float | None:
+    """Wait until all of them serve, and may be relied on again; returns the seconds, None when it's `over` before. Raises Fault after
+    `bound` s.
+    """
     began, waiting = time.monotonic(), list(targets)
     while waiting:
         served = [target for target in waiting if target.works()]
         for target in served:
             target.disturbed_until = time.monotonic()
             waiting.remove(target)
-        if waiting and (time.monotonic() - began > bound or over()):
+        if waiting and over():
+            return None
+        if waiting and time.monotonic() - began > bound:
             raise Fault(f"{', '.join(target.name for target in waiting)}: not back {bound:g} s after: {what}")
         if not served:
             time.sleep(0.05)

@@ -24,7 +24,7 @@ class Program:
     def __init__(self) -> None:
         self.name = "it"
         self.kinds = {"Task": 3, "TcpPublic": 5, "Relay": 1}
-        self.figures = SimpleNamespace(descriptors=10, rss=50.0)
+        self.figures = SimpleNamespace(descriptors=10, rss=50.0, threads=1)
 
     def inside(self) -> dict[str, int]:
         return dict(self.kinds)
@@ -42,7 +42,8 @@ def take(program: Program, *, times: int = 1, grows: float = 0.0) -> Counts:
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "strict"), [("TcpPublic", 1, False), ("Relay", 25, False), ("New", 25, False), ("Relay", 5, True)]
+    ("kind", "more", "strict"),
+    [("TcpPublic", 1, False), ("Task", 1, False), ("Relay", 25, False), ("New", 25, False), ("New", 5, True), ("Relay", 1, True)],
 )
 def test_what_is_left_is_found(kind: str, more: int, strict: bool) -> None:
     program = Program()
