@@ -63,6 +63,34 @@ def test_descriptors_count() -> None:
         taken.take(program.as_watched(), 60)
 
 
+def test_at_last_no_descriptor_is_left() -> None:
+    program = Program()
+    taken = take(program, times=2)
+    program.figures.descriptors += 6
+    taken.take(program.as_watched(), 60, mux=False, strict=True)  # those of udp
+    with pytest.raises(Fault, match="descriptors: 10 at first, 16 now"):
+        taken.take(program.as_watched(), 60, strict=True)
+    program.figures.descriptors += 1
+    with pytest.raises(Fault, match="descriptors: 10 at first, 17 now"):
+        taken.take(program.as_watched(), 60, mux=False, strict=True)
+
+
+def test_threads_end() -> None:
+    program = Program()
+    taken = take(program, times=2)
+    program.figures.threads += 2
+    with pytest.raises(Fault, match="threads: 1 at first, 3 now"):
+        taken.take(program.as_watched(), 60)
+
+
+def test_who_was_started_anew_has_no_more_than_the_one_before() -> None:
+    taken = take(Program(), times=2)
+    again = Program()
+    again.kinds["Task"] += 1
+    with pytest.raises(Fault, match="Task: 3 at first, 4 now"):
+        taken.take(again.as_watched(), 60, strict=True)
+
+
 def test_memory_that_grows() -> None:
     take(Program(), times=12).check_slopes()
     take(Program(), times=5, grows=2).check_slopes()  # too seldom to tell
