@@ -106,7 +106,7 @@ def config_json(data: bytes) -> None:
 
 def _key(node: Any) -> str:
     """What Go makes of a key: some that are written differently are the same."""
-    value = plain_scalar(node.value) if node.style is None else node.value
+    value = node.value if node.style else plain_scalar(node.value)
     if isinstance(value, bool):
         return str(value).lower()
     return go_float(value) if isinstance(value, float) else str(value)
