@@ -42,7 +42,10 @@ def main() -> None:
         began = time.monotonic()
         soak = Soak(directory, args.seed, args.seconds, clients=args.clients, users=args.users, tell=tell)
         found = soak.run()
-        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.faults.events)}")
+        tell(
+            f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; {soak.served:,} connections to services; "
+            f"events: {_listed(soak.faults.events)}"
+        )
         tell(f"the longest: {', '.join(f'{kind} {took:.1f} s' for kind, took in soak.longest.items())}")
         recoveries = (
             f"{len(took)} after {cause}, {median(took):.1f} s in the median, {max(took):.1f} s at most"

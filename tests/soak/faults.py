@@ -14,7 +14,7 @@ from tests.soak.programs import Watched
 from tests.soak.stage import CHANGES, Slot, Stage, check_output, recovered
 from tests.soak.targets import Target
 from tests.soak.users import Fault, ask_json
-from tests.soak.words import check_gone
+from tests.soak.words import check_gone, check_removed
 
 BOUNDS = {
     "start": 20.0,
@@ -207,12 +207,15 @@ class Faults:
         """Let the client read its file again: what is in it serves, what was in it serves no longer."""
         slot.reload()
         self.recover(slot.wished(), "reload client")
-        end = time.monotonic() + BOUNDS["reload client"]
-        for target in before - self.offered(slot):
+        if self._over():
+            return
+        end, removed = time.monotonic() + BOUNDS["reload client"], before - self.offered(slot)
+        for target in removed:
             while target.works():
                 if time.monotonic() > end:
                     raise Fault(f"{target.name} still serves after a reload without it")
                 time.sleep(0.05)
+        check_removed(slot.server, removed, BOUNDS["gone"])
 
     def _reload_server(self, slot: Slot, rng: random.Random) -> None:
         """Nobody may notice, and what the file says now must hold."""

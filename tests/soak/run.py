@@ -44,6 +44,8 @@ class Soak:
         self.visits: Counter[str] = Counter()
         self.longest: defaultdict[str, float] = defaultdict(float)
         """Seconds of the longest visit of each kind."""
+        self.served = 0
+        """Connections that the services had."""
         self.counts = Counts()
         self._stage = Stage(directory, clients, random.Random(seed))
         self.faults = Faults(self._stage, self._say, lambda: bool(self._found))
@@ -92,6 +94,7 @@ class Soak:
                     self._end()
             except Fault as fault:
                 self._fault(str(fault))
+        self.served = stage.served
         return self._found
 
     @property

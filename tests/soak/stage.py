@@ -231,6 +231,11 @@ class Stage:
         """Connections to the services."""
         return sum(self._services[target.name].open for target in self.places if target.name in self._services and target.kind != "http")
 
+    @property
+    def served(self) -> int:
+        """Connections that the services have had."""
+        return sum(service.connections for service in self._services.values())
+
     def ports(self) -> list[tuple[int, bool]]:
         """Those that must be free when there are no clients, and whether they are of udp."""
         return [(each.port, each.kind in ("udp", "sudp")) for each in self.places if each.kind not in BY_NAME and each.kind != "api"]
