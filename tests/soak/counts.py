@@ -18,8 +18,6 @@ _GONE_AT_LAST = ("Relay", "UserRelay", "SocketEnd", "TlsEnd", "MuxEnd")
 _CACHED = {"RequestFields": 1024, "Response": 512, "Line": 1000, "PacketStream": 8, "PacketReader": 8}
 """Kinds that are kept for their own sake, up to so many; each udp proxy keeps the connection of its first datagram."""
 
-_OF_UDP = 6  # descriptors for these connections, in programs without multiplexing
-
 _LOOSE, _STRICT = 24, 4
 """How many more there may be of others. HTTP keeps connections to services for a minute: within it, and later."""
 
@@ -46,14 +44,16 @@ class Counts:
         """The first two counts, by the program's name."""
         self._rss: dict[Watched, list[tuple[float, float]]] = {}
 
-    def take(self, program: Watched, at: float, *, mux: bool = True, strict: bool = False, patience: float = 20) -> None:
-        """Count what `program` has at the second `at`; `strict`: what is kept for a minute must go too. Raises Fault after `patience` s."""
+    def take(self, program: Watched, at: float, *, kept: int = 0, strict: bool = False, patience: float = 20) -> None:
+        """Count what `program` has at the second `at`; `strict`: what is kept for a minute must go too, but for `kept` descriptors.
+        Raises Fault after `patience` s.
+        """
         counts = self._first.setdefault(program.name, [])
         first = _at_first(counts, strict=strict)
         for _ in patiently(patience):
             figures = program.figures
             now: dict[str, float] = {**program.inside(), "descriptors": figures.descriptors, "threads": figures.threads}
-            more = {kind: n for kind, n in now.items() if first and n > _most(kind, first.get(kind, 0), mux=mux, strict=strict)}
+            more = {kind: n for kind, n in now.items() if first and n > _most(kind, first.get(kind, 0), kept=kept, strict=strict)}
             if not more:
                 break
         else:
@@ -102,13 +102,13 @@ def _at_first(counts: list[dict[str, float]], *, strict: bool) -> dict[str, floa
     return {**counts[1], "descriptors": counts[0]["descriptors"]} if strict else counts[1]
 
 
-def _most(kind: str, at_first: float, *, mux: bool, strict: bool) -> float:
+def _most(kind: str, at_first: float, *, kept: int, strict: bool) -> float:
     if kind.endswith(_EXACT) or (strict and kind in _GONE_AT_LAST):
         return at_first
     if kind == "threads":
         return at_first + 1  # a worker that is not needed any more ends only after some seconds
     if kind == "descriptors":
-        return at_first + (0 if mux else _OF_UDP) + (0 if strict else _LOOSE)
+        return at_first + kept + (0 if strict else _LOOSE)
     if kind.startswith("config "):
         at_first *= 2  # that of the file, and the one that is carried out
     return at_first + _CACHED.get(kind, 0) + (_STRICT if strict else _LOOSE)

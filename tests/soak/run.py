@@ -56,6 +56,7 @@ class Soak:
         """Returns the faults."""
         stage = self._stage
         try:
+            self._settle()
             self._count_all()  # before anybody has been served
             self.faults.recover(stage.targets(), "start")
             for thread in self._threads:
@@ -200,13 +201,24 @@ class Soak:
         self._say("counted: " + ", ".join(map(self.counts.told, self._stage.programs)))
         self._resting.clear()
 
+    def _settle(self) -> None:
+        """All have started, and have the connections that they will have at rest: pools, and one for each udp proxy."""
+        self._check_words(20, strict=False)
+        before: list[int] = []
+        for _ in patiently():
+            now = [program.figures.descriptors for program in self._stage.programs]
+            if now == before:
+                break
+            before = now
+            time.sleep(1)
+
     def _count_all(self, *, strict: bool = False) -> None:
         """One deadline for all of it: whoever needs longer than that has had the time of the others too."""
         patience = 75.0 if strict else 20.0
         end = time.monotonic() + patience
         self._check_words(patience, strict=strict)
-        for program, mux in self._stage.with_mux():
-            self.counts.take(program, self._elapsed, mux=mux, strict=strict, patience=end - time.monotonic())
+        for program, kept in self._stage.with_kept():
+            self.counts.take(program, self._elapsed, kept=kept, strict=strict, patience=end - time.monotonic())
 
     def _check_words(self, patience: float, *, strict: bool) -> None:
         """What the web servers say: what runs is said to run, nothing else is, and nobody is said to use it."""

@@ -208,10 +208,14 @@ class Stage:
         """All that are to run."""
         return [*(server.program for server in self.servers), *(slot.program for slot in self.slots)]
 
-    def with_mux(self) -> list[tuple[Watched, bool]]:
-        """The same, and whether their connections are multiplexed."""
-        servers = [(server.program, server.mux) for server in self.servers]
-        return servers + [(slot.program, slot.server.mux) for slot in self.slots]
+    def with_kept(self) -> list[tuple[Watched, int]]:
+        """The same, and how many connections of sudp each keeps once it has been used: without multiplexing a client has one of its
+        proxy and one of its visitor.
+        """
+        kept = {
+            server.program: 0 if server.mux else 2 * len([slot for slot in self.slots if slot.server is server]) for server in self.servers
+        }
+        return [*kept.items(), *((slot.program, 0 if slot.server.mux else 2) for slot in self.slots)]
 
     @property
     def places(self) -> list[Target]:

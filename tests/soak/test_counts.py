@@ -66,13 +66,10 @@ def test_descriptors_count() -> None:
 def test_at_last_no_descriptor_is_left() -> None:
     program = Program()
     taken = take(program, times=2)
-    program.figures.descriptors += 6
-    taken.take(program.as_watched(), 60, mux=False, strict=True)  # those of udp
-    with pytest.raises(Fault, match="descriptors: 10 at first, 16 now"):
-        taken.take(program.as_watched(), 60, strict=True)
-    program.figures.descriptors += 1
-    with pytest.raises(Fault, match="descriptors: 10 at first, 17 now"):
-        taken.take(program.as_watched(), 60, mux=False, strict=True)
+    program.figures.descriptors += 2
+    taken.take(program.as_watched(), 60, kept=2, strict=True)
+    with pytest.raises(Fault, match="descriptors: 10 at first, 12 now"):
+        taken.take(program.as_watched(), 60, kept=1, strict=True)
 
 
 def test_threads_end() -> None:
