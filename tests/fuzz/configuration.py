@@ -14,7 +14,7 @@ from frp_py.client.web.definitions import completed_definition, definition_of, r
 from frp_py.config.check import check_client, check_proxy, check_server, check_visitor
 from frp_py.config.decode import Number, decode_client, decode_server
 from frp_py.config.formats import decoded, parse_text, render
-from frp_py.config.gotext import quote
+from frp_py.config.gotext import go_float, quote
 from frp_py.config.json_reader import read_json
 from frp_py.config.legacy_client import read_client
 from frp_py.config.legacy_ini import Ini, IniError, is_legacy
@@ -23,7 +23,7 @@ from frp_py.config.store import read_store
 from frp_py.config.template import render as render_template
 from frp_py.config.toml_writer import to_toml
 from frp_py.config.written import as_written
-from frp_py.config.yaml_reader import read_yaml
+from frp_py.config.yaml_reader import plain_scalar, read_yaml
 from frp_py.errors import ConfigError
 from frp_py.net.web.operations import ApiError
 
@@ -104,29 +104,38 @@ def config_json(data: bytes) -> None:
         assert parse_text(to_toml(value), "f.toml").tree == value
 
 
-def _same_shape(ours: Any, theirs: Any) -> bool:
-    """Scalars are not compared, as ours are Go's; nor the values of keys that Go takes for the same."""
-    if isinstance(theirs, dict):
-        return isinstance(ours, dict) and (len(ours) < len(theirs) or all(map(_same_shape, ours.values(), theirs.values())))
-    if isinstance(theirs, list):
-        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(_same_shape, ours, theirs))
+def _key(node: Any) -> str:
+    """What Go makes of a key: some that are written differently are the same."""
+    value = node.value if node.style else plain_scalar(node.value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return go_float(value) if isinstance(value, float) else str(value)
+
+
+def _same_shape(ours: Any, theirs: yaml.Node) -> bool:
+    """Scalars are not compared, as ours are Go's; their keys are."""
+    if isinstance(theirs, yaml.MappingNode):
+        values = {_key(key): value for key, value in theirs.value}
+        return isinstance(ours, dict) and ours.keys() == values.keys() and all(_same_shape(ours[key], values[key]) for key in values)
+    if isinstance(theirs, yaml.SequenceNode):
+        return isinstance(ours, list) and len(ours) == len(theirs.value) and all(map(_same_shape, ours, theirs.value))
     return not isinstance(ours, dict | list)
 
 
 def config_yaml(data: bytes) -> None:
-    """Lists and mappings are where PyYAML finds them."""
+    """Lists and mappings are where PyYAML finds them, and no key is missing."""
     text = decoded(data)
     try:
         ours = read_yaml(text, "f")
     except ConfigError:
         return
-    if "<<" in text or max(text.count(mark) for mark in "[{-:?") > 100:
-        return  # merges; and PyYAML's own recursion
+    if "<<" in text or "!" in text or max(text.count(mark) for mark in "[{-:?") > 100:
+        return  # merges; tags, which say what a key means; and PyYAML's own recursion
     try:
-        theirs = next(yaml.load_all(text, yaml.CBaseLoader), None)
-    except (yaml.YAMLError, TypeError):
-        return  # e.g. mappings as keys
-    assert _same_shape(ours, theirs)
+        theirs = next(yaml.compose_all(text, yaml.CBaseLoader), None)
+    except yaml.YAMLError:
+        return
+    assert ours is None if theirs is None else _same_shape(ours, theirs)
 
 
 def config_ini(data: bytes) -> None:

@@ -71,7 +71,9 @@ def yamux(data: bytes) -> None:
         session.drained()
         streams = [stream for stream in (*ours, *seen) if isinstance(stream, _Written)]
         heard = [(stream.id, bytes(stream.data), tuple(stream.ends), stream.send_window) for stream in streams]
+        left = [*session.streams.values()]
         session.broken("the end")
+        assert all(stream.ends[-1:] == ["broken"] for stream in streams if stream in left), "somebody was not told"
         assert all(stream.state & Stream.GONE for stream in streams if stream.ends)
         assert budget.left == Budget().left
         assert not session.streams

@@ -64,7 +64,7 @@ def _websocket_heads() -> list[bytes]:
 
 _EXAMPLES = sorted((ROOT / "tests" / "data" / "config_examples").iterdir())
 _CHUNKED = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n"
-_TWO = b"PUT /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhiGET http://a.test/b HTTP/1.1\r\nHost: a.test\r\n\r\n"
+_TWO = b"PUT /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhiGET http://a.test/b?c=d HTTP/1.1\r\nHost: b.test\r\n\r\n"
 _SETTINGS = bytes(3) + b"\x04" + bytes(5)
 _POST_2 = b"\x00\x00\x0b\x01\x04\x00\x00\x00\x01\x83\x84\x86\x01\x06a.test" + b"\x00\x00\x02\x00\x01\x00\x00\x00\x01hi"
 _JSON = [

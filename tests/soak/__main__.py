@@ -16,6 +16,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 from tests.soak.run import Soak
 from tests.support.programs import ROOT
@@ -41,9 +42,15 @@ def main() -> None:
         began = time.monotonic()
         soak = Soak(directory, args.seed, args.seconds, clients=args.clients, users=args.users, tell=tell)
         found = soak.run()
-        tell(f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; events: {_listed(soak.faults.events)}")
+        tell(
+            f"{time.monotonic() - began:.0f} s; visits: {_listed(soak.visits)}; {soak.served:,} connections to services; "
+            f"events: {_listed(soak.faults.events)}"
+        )
         tell(f"the longest: {', '.join(f'{kind} {took:.1f} s' for kind, took in soak.longest.items())}")
-        recoveries = (f"{len(took)} after {cause}, {max(took):.1f} s at most" for cause, took in soak.faults.recoveries.items())
+        recoveries = (
+            f"{len(took)} after {cause}, {median(took):.1f} s in the median, {max(took):.1f} s at most"
+            for cause, took in soak.faults.recoveries.items()
+        )
         tell(f"recoveries: {'; '.join(recoveries)}")
         tell(f"memory: {soak.counts.summary() or 'counted too seldom'}")
     if found:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from tests.soak.programs import Watched
 from tests.soak.users import Fault
 
-_EXACT = ("Control", "ClientEntry", "Listening", "Monitor", "Public", "Local")
+_EXACT = ("Control", "ClientEntry", "Listening", "Monitor", "Public", "Local", "Task")
 """How the names of kinds end of which there are as many as there were."""
 
-_CACHED = {"RequestFields": 1024, "Response": 512, "Line": 1000, "PacketStream": 8, "PacketReader": 8, "descriptors": 8}
+_GONE_AT_LAST = ("Relay", "UserRelay", "SocketEnd", "TlsEnd", "MuxEnd")
+"""Kinds of which there are as many as there were once nothing is kept any more."""
+
+_CACHED = {"RequestFields": 1024, "Response": 512, "Line": 1000, "PacketStream": 8, "PacketReader": 8}
 """Kinds that are kept for their own sake, up to so many; each udp proxy keeps the connection of its first datagram."""
 
 _LOOSE, _STRICT = 24, 4
@@ -25,33 +28,39 @@ _SETTLED = 2  # counts, after which what is loaded or cached at first is there
 
 
 def patiently(seconds: float = 20) -> Iterator[bool]:
-    """True again and again, for a while."""
+    """True once, and again and again for a while."""
     end = time.monotonic() + seconds
+    yield True
     while time.monotonic() < end:
-        yield True
         time.sleep(0.2)
+        yield True
 
 
 class Counts:
-    """Those of all programs; one that was started again begins anew."""
+    """Those of all programs; one that was started again has to do with what the one before it had."""
 
     def __init__(self) -> None:
-        self._of: dict[Watched, list[dict[str, float]]] = {}
+        self._first: dict[str, list[dict[str, float]]] = {}
+        """The first two counts, by the program's name."""
         self._rss: dict[Watched, list[tuple[float, float]]] = {}
 
-    def take(self, program: Watched, at: float, *, strict: bool = False) -> None:
-        """Count what `program` has at the second `at`; `strict`: what is kept for a minute must go too. Raises Fault."""
-        counts = self._of.setdefault(program, [])
+    def take(self, program: Watched, at: float, *, kept: int = 0, strict: bool = False, patience: float = 20) -> None:
+        """Count what `program` has at the second `at`; `strict`: what is kept for a minute must go too, but for `kept` descriptors.
+        Raises Fault after `patience` s.
+        """
+        counts = self._first.setdefault(program.name, [])
         first = _at_first(counts, strict=strict)
-        for _ in patiently(75 if strict else 20):
-            now: dict[str, float] = {**program.inside(), "descriptors": program.figures.descriptors}
-            more = {kind: n for kind, n in now.items() if first and n > _most(kind, first.get(kind, 0), strict=strict)}
+        for _ in patiently(patience):
+            figures = program.figures
+            now: dict[str, float] = {**program.inside(), "descriptors": figures.descriptors, "threads": figures.threads}
+            more = {kind: n for kind, n in now.items() if first and n > _most(kind, first.get(kind, 0), kept=kept, strict=strict)}
             if not more:
                 break
         else:
             told = ", ".join(f"{kind}: {first.get(kind, 0):g} at first, {n:g} now" for kind, n in more.items())
             raise Fault(f"{program.name} keeps more than it did: {told}")
-        counts.append(now)
+        if len(counts) < 2:
+            counts.append(now)
         rss = self._rss.setdefault(program, [])
         rss.append((at, program.figures.rss))
         settled = rss[_SETTLED:]  # caches and buffers have been filled by then
@@ -93,9 +102,13 @@ def _at_first(counts: list[dict[str, float]], *, strict: bool) -> dict[str, floa
     return {**counts[1], "descriptors": counts[0]["descriptors"]} if strict else counts[1]
 
 
-def _most(kind: str, at_first: float, *, strict: bool) -> float:
-    if kind.endswith(_EXACT):
+def _most(kind: str, at_first: float, *, kept: int, strict: bool) -> float:
+    if kind.endswith(_EXACT) or (strict and kind in _GONE_AT_LAST):
         return at_first
+    if kind == "threads":
+        return at_first + 1  # a worker that is not needed any more ends only after some seconds
+    if kind == "descriptors":
+        return at_first + kept + (0 if strict else _LOOSE)
     if kind.startswith("config "):
         at_first *= 2  # that of the file, and the one that is carried out
     return at_first + _CACHED.get(kind, 0) + (_STRICT if strict else _LOOSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from tests.soak.programs import Watched
 from tests.soak.stage import CHANGES, Slot, Stage, check_output, recovered
 from tests.soak.targets import Target
 from tests.soak.users import Fault, ask_json
+from tests.soak.words import check_gone, check_removed
 
 BOUNDS = {
     "start": 20.0,
@@ -24,10 +26,25 @@ BOUNDS = {
     "reload client": 10.0,
     "reload server": 5.0,
     "freeze": 5.0,
+    "gone": 5.0,
     "dead link": 16.0,  # both sides ask after a second of silence and wait for 10 s, or wait for 8 s of heartbeats
 }
 """Seconds until all users are served after the cause is gone; or until that is noticed."""
 
+MEDIANS = {
+    "cut": 4.0,
+    "kill client": 6.0,
+    "stop client": 4.0,
+    "black hole": 8.0,
+    "restart server": 12.0,
+    "reload client": 3.0,
+    "reload server": 1.0,
+    "freeze": 3.0,
+    "dead link": 13.0,
+}
+"""The same for the median of those that happened often enough: one may be unlucky, most may not."""
+
+_OFTEN = 5  # times
 _FROZEN = 4.0  # s at most; far less than what is taken for a dead link
 
 
@@ -38,6 +55,8 @@ class Faults:
         self.events: Counter[str] = Counter()
         self.recoveries: defaultdict[str, list[float]] = defaultdict(list)
         """Seconds that each recovery took, by its cause."""
+        self.stood_still = 0.0
+        """Seconds for which programs were frozen so far."""
         self._stage = stage
         self._say = say
         self._over = over
@@ -46,8 +65,17 @@ class Faults:
         """Raises Fault when they aren't served within the bound of the cause."""
         targets = list(targets)
         took = recovered(targets, BOUNDS[what], what, self._over)
+        if took is None:
+            return
         self.recoveries[what].append(took)
         self._say(f"{what}: all {len(targets)} concerned are served after {took:.1f} s")
+
+    def check_medians(self) -> None:
+        """Raises Fault when recoveries from a cause took too long on the whole."""
+        for what, bound in MEDIANS.items():
+            took = self.recoveries.get(what, [])
+            if len(took) >= _OFTEN and (median := statistics.median(took)) > bound:
+                raise Fault(f"{what}: {median:.1f} s in the median until all were served, {bound:g} s at most are expected")
 
     def happen(self, event: Event, *, server_too: bool) -> None:
         """`server_too`: servers may be started anew. In the second half they aren't, so that what they leak adds up."""
@@ -106,23 +134,32 @@ class Faults:
         """Nobody may lose anything by it."""
         seconds = rng.uniform(0.5, _FROZEN)
         program, thing = (slot.program, slot.name) if rng.random() < 0.5 else (slot.server.program, slot.server.name)
+        began = time.monotonic()
         program.process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         program.process.send_signal(signal.SIGCONT)
+        self.stood_still += time.monotonic() - began
         self.recover(self._stage.targets(thing), "freeze")
 
     def _kill(self, slot: Slot, rng: random.Random) -> None:
         concerned = self._disturbed(slot.name)
         slot.program.kill()
         check_output(slot.program)
+        self._is_gone(slot, rng)
         slot.start()
         self.recover(concerned, "kill client")
 
     def _stop(self, slot: Slot, rng: random.Random) -> None:
         concerned = self._disturbed(slot.name)
         self.ended_well(slot.program)
+        self._is_gone(slot, rng)
         slot.start()
         self.recover(concerned, "stop client")
+
+    def _is_gone(self, slot: Slot, rng: random.Random) -> None:
+        """Every second time: the server says so. Otherwise it comes back at once."""
+        if rng.random() < 0.5:
+            check_gone(self._stage, [slot], BOUNDS["gone"])
 
     def _restart_server(self, slot: Slot, rng: random.Random) -> None:
         server, killed, seconds = slot.server, rng.random() < 0.5, rng.uniform(0, 3)
@@ -170,12 +207,15 @@ class Faults:
         """Let the client read its file again: what is in it serves, what was in it serves no longer."""
         slot.reload()
         self.recover(slot.wished(), "reload client")
-        end = time.monotonic() + BOUNDS["reload client"]
-        for target in before - self.offered(slot):
+        if self._over():
+            return
+        end, removed = time.monotonic() + BOUNDS["reload client"], before - self.offered(slot)
+        for target in removed:
             while target.works():
                 if time.monotonic() > end:
                     raise Fault(f"{target.name} still serves after a reload without it")
                 time.sleep(0.05)
+        check_removed(slot.server, removed, BOUNDS["gone"])
 
     def _reload_server(self, slot: Slot, rng: random.Random) -> None:
         """Nobody may notice, and what the file says now must hold."""

@@ -45,7 +45,7 @@ class Watched(Program):
         self.output_path = directory / f"{name}.out"
         self._probe = directory / f"{name}.probe"
         environment = {key: value for key, value in os.environ.items() if key.lower() not in ("http_proxy", "https_proxy", "all_proxy")}
-        environment |= {"PYTHONPATH": str(ROOT), _FILE: str(self._probe)}
+        environment |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "always::ResourceWarning", _FILE: str(self._probe)}
         with self.output_path.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.soak.programs", role, "-c", str(self.config_path)],
@@ -56,6 +56,13 @@ class Watched(Program):
                 cwd=directory,
             )
         self.figures = Figures(self.process.pid)
+
+    def reload(self, config: str) -> None:
+        """Give it another file; it never reads a part of one, which would be a file that says something else."""
+        new = self.config_path.with_suffix(".toml.new")
+        new.write_text(config)
+        new.rename(self.config_path)
+        self.process.send_signal(signal.SIGHUP)
 
     def inside(self) -> dict[str, int]:
         """How many objects of each kind live in it."""

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from tests.e2e.test_fuzz import OPENINGS
 from tests.soak.counts import Counts, patiently
-from tests.soak.faults import Faults
+from tests.soak.faults import BOUNDS, Faults
 from tests.soak.plan import plan
 from tests.soak.stage import Stage, check_output
 from tests.soak.users import PATIENCE, Fault
-from tests.soak.words import wrong_words
+from tests.soak.words import check_gone, wrong_words
 from tests.support.programs import HOST, connect, reset
 
 _LONG = 8.0  # s: visits that take longer are told
+_TOO_LONG = 12.0  # s: those that nothing disturbs may not, besides the time for which a program stood still
 _LONG_RUN = 60  # s: from there on the last count waits for what is kept for a minute
 
 
@@ -43,6 +44,8 @@ class Soak:
         self.visits: Counter[str] = Counter()
         self.longest: defaultdict[str, float] = defaultdict(float)
         """Seconds of the longest visit of each kind."""
+        self.served = 0
+        """Connections that the services had."""
         self.counts = Counts()
         self._stage = Stage(directory, clients, random.Random(seed))
         self.faults = Faults(self._stage, self._say, lambda: bool(self._found))
@@ -53,9 +56,8 @@ class Soak:
         """Returns the faults."""
         stage = self._stage
         try:
-            self._check_words(strict=False)
-            for program in stage.programs:
-                self.counts.take(program, self._elapsed)  # before anybody has been served
+            self._settle()
+            self._count_all()  # before anybody has been served
             self.faults.recover(stage.targets(), "start")
             for thread in self._threads:
                 thread.start()
@@ -72,6 +74,7 @@ class Soak:
             if not self._found:
                 self._count(strict=self._seconds >= _LONG_RUN)
                 self.counts.check_slopes()
+                self.faults.check_medians()
         except Fault as fault:
             self._fault(str(fault))
             for program in stage.programs:
@@ -92,6 +95,7 @@ class Soak:
                     self._end()
             except Fault as fault:
                 self._fault(str(fault))
+        self.served = stage.served
         return self._found
 
     @property
@@ -120,7 +124,7 @@ class Soak:
                 continue
             with self._lock:
                 self._busy += 1
-            began = time.monotonic()
+            began, stood_still = time.monotonic(), self.faults.stood_still
             try:
                 kind = target.use(rng)
             except Fault as fault:
@@ -137,7 +141,9 @@ class Soak:
                 with self._lock:
                     self.visits[kind] += 1
                     self.longest[kind] = max(self.longest[kind], took)
-                if took > _LONG:
+                if took > _TOO_LONG + self.faults.stood_still - stood_still and target.disturbed_until < began:
+                    self._fault(f"{kind} at {target.name}, which nothing disturbs, took {took:.1f} s")
+                elif took > _LONG:
                     disturbed = "disturbed" if target.disturbed_until > began else "undisturbed"
                     self._say(f"{kind} at {target.name} took {took:.1f} s, {disturbed}")
             finally:
@@ -184,21 +190,40 @@ class Soak:
             for target in slot.targets:
                 target.offered, target.extra = True, target.extra if target.steady else ""
             self.faults.apply(slot, before)
+        if self._found:
+            return  # by a user, meanwhile
         for _ in patiently():
             if not self._stage.open:
                 break
         else:
             raise Fault(f"{self._stage.open} connections to the services are left, and no users")
-        self._check_words(strict=strict)
-        for program in self._stage.programs:
-            self.counts.take(program, self._elapsed, strict=strict)
+        self._count_all(strict=strict)
         self._say("counted: " + ", ".join(map(self.counts.told, self._stage.programs)))
         self._resting.clear()
 
-    def _check_words(self, *, strict: bool) -> None:
+    def _settle(self) -> None:
+        """All have started, and have the connections that they will have at rest: pools, and one for each udp proxy."""
+        self._check_words(20, strict=False)
+        before: list[int] = []
+        for _ in patiently():
+            now = [program.figures.descriptors for program in self._stage.programs]
+            if now == before:
+                break
+            before = now
+            time.sleep(1)
+
+    def _count_all(self, *, strict: bool = False) -> None:
+        """One deadline for all of it: whoever needs longer than that has had the time of the others too."""
+        patience = 75.0 if strict else 20.0
+        end = time.monotonic() + patience
+        self._check_words(patience, strict=strict)
+        for program, kept in self._stage.with_kept():
+            self.counts.take(program, self._elapsed, kept=kept, strict=strict, patience=end - time.monotonic())
+
+    def _check_words(self, patience: float, *, strict: bool) -> None:
         """What the web servers say: what runs is said to run, nothing else is, and nobody is said to use it."""
         wrong = ["no program has started"]
-        for _ in patiently(75 if strict else 20):
+        for _ in patiently(patience):
             with contextlib.suppress(OSError):
                 wrong = [*wrong_words(self._stage, kept=("sudp",) if strict else ("sudp", "http"))]
             if not wrong:
@@ -210,6 +235,7 @@ class Soak:
         stage = self._stage
         for slot in stage.slots:
             self.faults.ended_well(slot.program)
+        check_gone(stage, stage.slots, BOUNDS["gone"])
         for _ in patiently():
             taken = [port for port, udp in stage.ports() if not _is_free(port, udp=udp)]
             if not taken:

@@ -7,11 +7,11 @@ secret proxies of the one before it.
 from __future__ import annotations
 
 import random
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -89,8 +89,7 @@ class Server:
     def reload(self, limit: int) -> None:
         """Give it a file in which something else stands."""
         self.limit = limit
-        self.program.config_path.write_text(self.config())
-        self.program.process.send_signal(signal.SIGHUP)
+        self.program.reload(self.config())
 
 
 class Slot:
@@ -139,7 +138,7 @@ class Slot:
             f"{users.web_server(self.web_port)}"
         )
         for target in self.wished():
-            text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {self._stage.local_port(target.kind)}\n'
+            text += f'\n[[proxies]]\nname = "{target.name}"\ntype = "{target.kind}"\nlocalPort = {self._stage.local_port(target)}\n'
             if target.kind in BY_NAME:
                 text += f'customDomains = ["{target.host}"]\n'
             else:
@@ -157,8 +156,7 @@ class Slot:
 
     def reload(self) -> None:
         """Give it its file anew."""
-        self.program.config_path.write_text(self.config())
-        self.program.process.send_signal(signal.SIGHUP)
+        self.program.reload(self.config())
 
     def wished(self) -> list[Target]:
         """What it is to offer now."""
@@ -170,9 +168,7 @@ class Stage:
 
     def __init__(self, directory: Path, clients: int, rng: random.Random) -> None:
         self.directory = directory
-        self.service = Service(users.serve)
-        self._web = Service(users.serve_web)
-        self._tls = Service(users.serve_tls)
+        self._services: dict[str, Service] = {}
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((HOST, 0))
         threading.Thread(target=self._answer, daemon=True).start()
@@ -198,15 +194,28 @@ class Stage:
             except OSError:
                 return
 
-    def local_port(self, kind: str) -> int:
-        """Of the service behind proxies of a kind."""
-        services = {"http": self._web.port, "https": self._tls.port, "udp": self._udp.getsockname()[1]}
-        return int(services.get(SECRET.get(kind, kind), self.service.port))
+    def local_port(self, target: Target) -> int:
+        """Of the service behind a proxy: each has its own, so that nobody is led to another one unnoticed."""
+        if SECRET.get(target.kind, target.kind) == "udp":
+            return int(self._udp.getsockname()[1])
+        if target.name not in self._services:
+            serve = {"http": users.serve_web, "https": users.serve_tls}.get(target.kind, users.serve)
+            self._services[target.name] = Service(partial(serve, name=target.name.encode()))
+        return self._services[target.name].port
 
     @property
     def programs(self) -> list[Watched]:
         """All that are to run."""
         return [*(server.program for server in self.servers), *(slot.program for slot in self.slots)]
+
+    def with_kept(self) -> list[tuple[Watched, int]]:
+        """The same, and how many connections of sudp each keeps once it has been used: without multiplexing a client has one of its
+        proxy and one of its visitor.
+        """
+        kept = {
+            server.program: 0 if server.mux else 2 * len([slot for slot in self.slots if slot.server is server]) for server in self.servers
+        }
+        return [*kept.items(), *((slot.program, 0 if slot.server.mux else 2) for slot in self.slots)]
 
     @property
     def places(self) -> list[Target]:
@@ -224,7 +233,12 @@ class Stage:
     @property
     def open(self) -> int:
         """Connections to the services."""
-        return self.service.open + self._tls.open
+        return sum(self._services[target.name].open for target in self.places if target.name in self._services and target.kind != "http")
+
+    @property
+    def served(self) -> int:
+        """Connections that the services have had."""
+        return sum(service.connections for service in self._services.values())
 
     def ports(self) -> list[tuple[int, bool]]:
         """Those that must be free when there are no clients, and whether they are of udp."""
@@ -237,20 +251,24 @@ class Stage:
                 program.kill()
         for slot in self.slots:
             slot.wire.close()
-        for service in (self.service, self._web, self._tls):
+        for service in self._services.values():
             service.close()
         self._udp.close()
 
 
-def recovered(targets: Iterable[Target], bound: float, what: str, over: Callable[[], bool] = lambda: False) -> float:
-    """Wait until all of them serve, and may be relied on again; returns the seconds. Raises Fault after `bound` s."""
+def recovered(targets: Iterable[Target], bound: float, what: str, over: Callable[[], bool] = lambda: False) -> float | None:
+    """Wait until all of them serve, and may be relied on again; returns the seconds, None when it's `over` before. Raises Fault after
+    `bound` s.
+    """
     began, waiting = time.monotonic(), list(targets)
     while waiting:
         served = [target for target in waiting if target.works()]
         for target in served:
             target.disturbed_until = time.monotonic()
             waiting.remove(target)
-        if waiting and (time.monotonic() - began > bound or over()):
+        if waiting and over():
+            return None
+        if waiting and time.monotonic() - began > bound:
             raise Fault(f"{', '.join(target.name for target in waiting)}: not back {bound:g} s after: {what}")
         if not served:
             time.sleep(0.05)

@@ -45,14 +45,14 @@ class Target:
     def use(self, rng: random.Random) -> str:
         """One visit of a user; returns what kind it was."""
         if self.kind == "http":
-            users.web(self.port, self.host, rng)
+            users.web(self.port, self.host, rng, self.name.encode())
         elif self.kind == "api":
             users.api(self.port, "server" in self.name, rng)
         elif self.kind in ("udp", "sudp"):
             users.datagrams(self.port, rng)
         else:
             visit = rng.choice(users.USES_OF_TLS if self.kind == "https" else users.USES)
-            visit(self._dial, rng)
+            visit(self._dial, rng, self.name.encode())
             return f"{visit.__name__.replace('_', ' ')} by {self.kind}"
         return self.kind
 
@@ -61,11 +61,11 @@ class Target:
         rng = random.Random(0)
         try:
             if self.kind == "http":
-                users.web(self.port, self.host, rng)
+                users.web(self.port, self.host, rng, self.name.encode())
             elif self.kind == "api":
                 users.api(self.port, "server" in self.name, rng)
             elif self.kind in ("udp", "sudp"):
-                users.datagrams(self.port, rng, count=1)
+                users.datagrams(self.port, rng, count=1, late=0)
             else:
                 with self._dial(2) as sock:
                     sock.sendall(b"eping")

@@ -24,7 +24,7 @@ class Program:
     def __init__(self) -> None:
         self.name = "it"
         self.kinds = {"Task": 3, "TcpPublic": 5, "Relay": 1}
-        self.figures = SimpleNamespace(descriptors=10, rss=50.0)
+        self.figures = SimpleNamespace(descriptors=10, rss=50.0, threads=1)
 
     def inside(self) -> dict[str, int]:
         return dict(self.kinds)
@@ -42,7 +42,8 @@ def take(program: Program, *, times: int = 1, grows: float = 0.0) -> Counts:
 
 
 @pytest.mark.parametrize(
-    ("kind", "more", "strict"), [("TcpPublic", 1, False), ("Relay", 25, False), ("New", 25, False), ("Relay", 5, True)]
+    ("kind", "more", "strict"),
+    [("TcpPublic", 1, False), ("Task", 1, False), ("Relay", 25, False), ("New", 25, False), ("New", 5, True), ("Relay", 1, True)],
 )
 def test_what_is_left_is_found(kind: str, more: int, strict: bool) -> None:
     program = Program()
@@ -60,6 +61,31 @@ def test_descriptors_count() -> None:
     program.figures.descriptors += 33
     with pytest.raises(Fault, match="descriptors: 10 at first, 43 now"):
         taken.take(program.as_watched(), 60)
+
+
+def test_at_last_no_descriptor_is_left() -> None:
+    program = Program()
+    taken = take(program, times=2)
+    program.figures.descriptors += 2
+    taken.take(program.as_watched(), 60, kept=2, strict=True)
+    with pytest.raises(Fault, match="descriptors: 10 at first, 12 now"):
+        taken.take(program.as_watched(), 60, kept=1, strict=True)
+
+
+def test_threads_end() -> None:
+    program = Program()
+    taken = take(program, times=2)
+    program.figures.threads += 2
+    with pytest.raises(Fault, match="threads: 1 at first, 3 now"):
+        taken.take(program.as_watched(), 60)
+
+
+def test_who_was_started_anew_has_no_more_than_the_one_before() -> None:
+    taken = take(Program(), times=2)
+    again = Program()
+    again.kinds["Task"] += 1
+    with pytest.raises(Fault, match="Task: 3 at first, 4 now"):
+        taken.take(again.as_watched(), 60, strict=True)
 
 
 def test_memory_that_grows() -> None:

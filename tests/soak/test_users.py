@@ -16,7 +16,7 @@ from tests.soak import users
 from tests.soak.users import Broken, Fault
 from tests.support.programs import Handler, Service, connect, free_port, receive_exactly
 
-TCP = [users.echo, users.half_close, users.slow_reader, users.keeper]
+TCP = [users.echo, users.half_close, users.slow_reader, users.keeper, users.many]
 
 
 @contextmanager
@@ -115,6 +115,32 @@ def test_web_users_compare_bodies() -> None:
         visit(web, port)
 
 
+@pytest.mark.parametrize("use", [users.half_close, users.slow_reader])
+def test_who_is_led_to_another_service_notices(use: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "pause", lambda seconds: None)
+    with service(lambda connection: users.serve(connection, b"another")) as port, pytest.raises(Fault):
+        use(lambda: connect(port, users.PATIENCE), random.Random(1), b"this one")
+
+
+@pytest.mark.parametrize(("answers", "failure"), [([1] * 7 + [0] * 3, None), ([1] * 6 + [0] * 4, Broken), ([2, 1], Fault)])
+def test_datagrams_may_be_lost_but_not_many_and_none_comes_twice(answers: list[int], failure: type[Exception] | None) -> None:
+    """How often each is answered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            for times in answers:
+                data, peer = sock.recvfrom(2000)
+                for _ in range(times):
+                    sock.sendto(data, peer)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with pytest.raises(failure) if failure else contextlib.nullcontext():
+            users.datagrams(sock.getsockname()[1], random.Random(3), count=len(answers), late=0.1)
+        thread.join()
+
+
 def test_datagrams_that_nobody_sent_are_a_fault() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
@@ -130,4 +156,4 @@ def test_datagrams_that_nobody_sent_are_a_fault() -> None:
         with pytest.raises(Fault):
             users.datagrams(port, random.Random(1), count=1)
     with pytest.raises(OSError):
-        users.datagrams(free_port(), random.Random(1), count=1)
+        users.datagrams(free_port(), random.Random(1), count=1, late=0)

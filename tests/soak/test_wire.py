@@ -17,7 +17,7 @@ def test_who_ends_a_connection_tells_the_other_side() -> None:
     service = Service(patient)
     wire = Wire(service.port)
     with connect(wire.port):
-        eventually(lambda: service.open == 1, "it is connected")
+        eventually(lambda: service.open == wire.connections == 1, "it is connected")
         session = wire.oldest()
         assert session is not None
         assert wire.holders(session) == ["client", "server"]
@@ -32,7 +32,7 @@ def test_an_end_can_be_swallowed(swallow: set[str]) -> None:
     service = Service(patient)
     wire = Wire(service.port)
     with connect(wire.port) as user:
-        eventually(lambda: service.open == 1, "it is connected")
+        eventually(lambda: service.open == wire.connections == 1, "it is connected")
         session = wire.oldest()
         assert session is not None
         wire.swallow = swallow

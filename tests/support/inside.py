@@ -147,6 +147,7 @@ def nothing_left(server: Server) -> None:
     assert server.proxies == {}
     assert server.users == set()
     assert server.callers == set()
+    assert server.tcp_ports.in_use == server.udp_ports.in_use == 0
     assert len(server.lobby) == len(server.strangers) == len(server.first_messages) == len(server.user_waits) == 0
 
 

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 TOKEN = "a token of the tests"
 ROOT = Path(__file__).resolve().parents[2]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
-_BUG_MARKS = ("Traceback", "] bug in ", "ended by a bug", "Exception ignored")
+_BUG_MARKS = ("Traceback", "] bug in ", "ended by a bug", "Exception ignored", "was never awaited", "ResourceWarning")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
