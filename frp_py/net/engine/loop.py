@@ -33,7 +33,8 @@ SCRATCH_SIZE = 256 * 1024
 _EVENTS = 256  # a batch
 _LINGER = 0.003  # s to wait for the next batch before trio gets its turn; with 1 ms the timer costs 10 us a round trip and hop
 _TURN = 0.004  # s after which trio gets its turn whatever is going on
-_SLICE = 8  # events of a batch, after which what links have to say is sent: the other side can begin with it meanwhile
+_FEW = 16  # events that are dealt with without a look at the clock
+_BEFORE = 8  # events of those who don't wait, before a few of the others
 _LONG = 0.02  # s after which even a batch is broken off: handlers that users keep busy for milliseconds are not to hold up the clients
 
 
@@ -262,7 +263,7 @@ class Engine:
                 events = poll(linger, _EVENTS)
                 if not events and not self._soon:
                     break
-                if len(events) > _SLICE:
+                if len(events) > _FEW:
                     self._handle_many(events, at_last)
                 else:  # nearly every time, so there is no call for it
                     for fd, event in events:
@@ -298,12 +299,10 @@ class Engine:
             if perf_counter() > at_last:
                 self._put_off = events[at:]
                 return
-            if not at % _SLICE and self._flushes:
-                self._flush()
 
     def _go_on(self, at_last: float) -> None:
         """With what was put off, behind a few of those who don't wait for it: each time some of the others come too."""
-        events = self._first.poll(0, _SLICE) + self._put_off
+        events = self._first.poll(0, _BEFORE) + self._put_off
         self._put_off = []
         self._handle_many(events, at_last)
         self.finish_batch(at_last)
@@ -315,16 +314,6 @@ class Engine:
                 self._guard(self._soon.popleft())
                 if perf_counter() > at_last:
                     break
-        self._flush()
-        if self._graves and not self._put_off:
-            graves, self._graves = self._graves, []
-            for sock in graves:
-                try:
-                    sock.close()
-                except OSError as error:
-                    log.debug("closing a socket: %s", error)
-
-    def _flush(self) -> None:
         while self._flushes:
             flushes, self._flushes = self._flushes, []
             for flush in flushes:
@@ -332,6 +321,13 @@ class Engine:
                     flush()
                 except Exception:
                     log.exception("bug in %r", flush)
+        if self._graves and not self._put_off:
+            graves, self._graves = self._graves, []
+            for sock in graves:
+                try:
+                    sock.close()
+                except OSError as error:
+                    log.debug("closing a socket: %s", error)
 
     def _guard(self, callback: Callable[[], None]) -> None:
         try:
