@@ -34,7 +34,7 @@ _EVENTS = 256  # a batch
 _LINGER = 0.003  # s to wait for the next batch before trio gets its turn; with 1 ms the timer costs 10 us a round trip and hop
 _TURN = 0.004  # s after which trio gets its turn whatever is going on
 _FEW = 16  # events that are dealt with without a look at the clock
-_BEFORE = 8  # events of those who don't wait, before a few of the others
+_BEFORE = 4  # events of those who don't wait, before as many at least of the others
 _LONG = 0.02  # s after which even a batch is broken off: handlers that users keep busy for milliseconds are not to hold up the clients
 
 
@@ -285,8 +285,8 @@ class Engine:
             if self._soon or self._put_off:
                 self._ring()
 
-    def _handle_many(self, events: list[tuple[int, int]], at_last: float) -> None:
-        """Call the handlers; what isn't done at `at_last` is put off until trio had its turn."""
+    def _handle_many(self, events: list[tuple[int, int]], at_last: float, least: int = 1) -> None:
+        """Call the handlers; what isn't done at `at_last`, beyond the first `least`, is put off until trio had its turn."""
         get = self._handlers.get
         for at, (fd, event) in enumerate(events, 1):
             handler = get(fd)
@@ -296,15 +296,15 @@ class Engine:
                 except Exception:
                     log.exception("bug in the handler of descriptor %d", fd)
                     self.unwatch(fd)
-            if perf_counter() > at_last:
+            if perf_counter() > at_last and at >= least:
                 self._put_off = events[at:]
                 return
 
     def _go_on(self, at_last: float) -> None:
         """With what was put off, behind a few of those who don't wait for it: each time some of the others come too."""
-        events = self._first.poll(0, _BEFORE) + self._put_off
+        first, others = self._first.poll(0, _BEFORE), self._put_off
         self._put_off = []
-        self._handle_many(events, at_last)
+        self._handle_many(first + others, at_last, len(first) + _BEFORE)
         self.finish_batch(at_last)
 
     def finish_batch(self, at_last: float = math.inf) -> None:
