@@ -241,7 +241,7 @@ class Soak:
             if not taken:
                 break
         else:
-            raise Fault(f"ports {taken} are taken, and there are no clients")
+            raise Fault(f"ports of {', '.join(stage.whose(taken))} are taken, and there are no clients")
         for slot in stage.slots:
             slot.start()
         self.faults.recover(stage.targets(), "start")

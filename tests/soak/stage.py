@@ -47,25 +47,14 @@ _CHANGING = ("tcp", "tcp", "udp", "http", "https")
 _STEADY = 3  # clients
 
 
-_given: set[int] = set()
-
-
-def fresh_port() -> int:
-    """A free port, and never the same twice: most are listened on only later, or not all the time."""
-    while (port := free_port()) in _given:
-        pass
-    _given.add(port)
-    return port
-
-
 class Server:
     """A server's place: its ports, its file, and the program while it runs."""
 
     def __init__(self, directory: Path, number: int, *, mux: bool) -> None:
         self.name = f"server{number}"
         self.mux = mux
-        self.port, self.web_port = fresh_port(), fresh_port()
-        self.ports = {kind: fresh_port() for kind in BY_NAME}
+        self.port, self.web_port = free_port(), free_port()
+        self.ports = {kind: free_port() for kind in BY_NAME}
         self.limit = 100
         self.api = Target(f"{self.name}_api", "api", self.web_port, frozenset((self.name,)))
         self._directory = directory
@@ -110,7 +99,7 @@ class Slot:
             self._target(f"{kind}{i}", kind, extra, steady=True) for kind, extras in _KINDS.items() for i, extra in enumerate(extras)
         ]
         self.targets += [self._target(f"v{i}", kind, "", steady=False) for i, kind in enumerate(_CHANGING)]
-        self.web_port = fresh_port()
+        self.web_port = free_port()
         self.api = Target(f"{self.name}_api", "api", self.web_port, frozenset((self.name,)))
         self.program: Watched
 
@@ -120,7 +109,7 @@ class Slot:
         return f"wire{self.number}"
 
     def _target(self, name: str, kind: str, extra: str, *, steady: bool) -> Target:
-        port = self.server.ports[kind] if kind in BY_NAME else fresh_port()
+        port = self.server.ports[kind] if kind in BY_NAME else free_port()
         return Target(f"s{self.number}_{name}", kind, port, frozenset((self.name, self.wire_name, self.server.name)), extra, steady)
 
     def visit(self, other: Slot) -> None:
@@ -243,6 +232,10 @@ class Stage:
     def ports(self) -> list[tuple[int, bool]]:
         """Those that must be free when there are no clients, and whether they are of udp."""
         return [(each.port, each.kind in ("udp", "sudp")) for each in self.places if each.kind not in BY_NAME and each.kind != "api"]
+
+    def whose(self, ports: list[int]) -> list[str]:
+        """What these ports are for."""
+        return [f"{each.name} ({each.kind}, {each.port})" for each in self.places if each.port in ports]
 
     def close(self) -> None:
         """End whatever still runs."""
