@@ -273,8 +273,8 @@ class MuxLink:
         self._send: Callable[[memoryview], int] = sock.send
         self._receive: Callable[[memoryview, int], int] = sock.recv_into
         self._read = self._read_plain
-        if isinstance(sock, TlsSocket):
-            self._tls = sock
+        self._tls = sock if isinstance(sock, TlsSocket) else None
+        if self._tls is not None:
             self._read = self._read_tls
             engine.soon(self._read)  # something may have come with the handshake
         self._keepalive = keepalive
@@ -307,6 +307,8 @@ class MuxLink:
         """Whoever is on the other side is known: floods of users don't keep him waiting."""
         if self._open:
             self.engine.prefer(self._fd)
+            if self._tls is not None:
+                self._tls.trust()
 
     @property
     def is_open(self) -> bool:
@@ -363,6 +365,7 @@ class MuxLink:
     def _read_tls(self) -> None:
         if not self._open:
             return  # put off until now
+        assert self._tls is not None
         scratch, receive = self.engine.scratch, self._receive
         budget = _READ_TURN
         try:

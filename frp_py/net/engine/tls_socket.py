@@ -18,7 +18,7 @@ RECORD = 16384
 EMPTY = 128 * 1024
 """Bytes that may come, and carry nothing, before the connection is given up; a handshake with a long chain of certificates has less."""
 
-_RAW = RECORD + 22  # bytes received at once: the largest record of TLS 1.3, so that one that is full comes whole
+_RAW = RECORD + 22  # the largest record of TLS 1.3, so that one that is full comes whole
 _SENT_AT_ONCE = 4 * RECORD  # bytes encrypted before they are sent
 
 _receive_raw = socket.socket.recv
@@ -47,6 +47,7 @@ class TlsSocket(socket.socket):
         self._pending = inner.pending
         self._give = self._incoming.write
         self._take = self._outgoing.read
+        self._at_once = _RAW  # bytes received
         self._rest = True  # something that has come may not have been looked at
         self._empty = 0  # bytes since the last that carried something
         self._failure: OSError | None = None  # to be raised behind what came before it
@@ -80,6 +81,10 @@ class TlsSocket(socket.socket):
             raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "the operation did not complete (write)") from None
 
     # receiving
+
+    def trust(self) -> None:
+        """The other side is known: it may hold us up for four records, which is faster."""
+        self._at_once = 4 * _RAW
 
     @property
     def buffered(self) -> bool:
@@ -133,7 +138,7 @@ class TlsSocket(socket.socket):
         return 0
 
     def _receive(self) -> None:
-        data = _receive_raw(self, _RAW)
+        data = _receive_raw(self, self._at_once)
         if data:
             self._empty += len(data)
             if self._empty > EMPTY:
