@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.server.web.helpers import running_site
-from tests.support.inside import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"

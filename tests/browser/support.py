@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
-from tests.support.programs import HOST, IN_CI, Program, World, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST, IN_CI, Program, World
 
 USER, PASSWORD = "operator", "a password of the tests"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}

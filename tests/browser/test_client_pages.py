@@ -12,7 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.support import Eyes, Site, client_site, server_site
 from tests.support import programs
-from tests.support.programs import HOST, World, eventually, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, eventually, proxy, works
 
 Look = Callable[..., Eyes]
 STORE = 'store.path = "store.json"\n'

@@ -11,7 +11,8 @@ from playwright.sync_api import Page, expect
 from frp_py.protocol.messages import ClientSpec, Login, LoginResp, NewProxy, NewProxyResp
 from tests.browser.support import DESKTOP, Eyes, client_site, server_site
 from tests.e2e.peers import FrpClient, Messages, key_of
-from tests.support.programs import TOKEN, World, free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import TOKEN, World, proxy
 
 Look = Callable[..., Eyes]
 

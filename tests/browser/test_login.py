@@ -7,7 +7,8 @@ from collections.abc import Callable
 from playwright.sync_api import Error, Page, expect
 
 from tests.browser.support import Eyes, client_site, server_site
-from tests.support.programs import World, free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import World, proxy
 
 Look = Callable[..., Eyes]
 

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.support import AXE, DESKTOP, PHONE, Eyes, Site, client_site, server_site
 from tests.support import programs
-from tests.support.programs import free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import proxy
 
 Look = Callable[..., Eyes]
 

@@ -11,7 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.support import Eyes, Site, server_site
 from tests.support import programs
-from tests.support.programs import World, connect, exchange, free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import World, connect, exchange, proxy
 
 Look = Callable[..., Eyes]
 

@@ -23,8 +23,9 @@ from frp_py.cli.doctor import counted, span
 from frp_py.client.advice import advice_for
 from frp_py.config import server_from_dict
 from frp_py.server.app import Server
-from tests.support.inside import HOST, TOKEN, free_port, merged, proxy, running_client, running_server, service
+from tests.support.inside import HOST, TOKEN, merged, proxy, running_client, running_server, service
 from tests.support.net import until
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 Steps = dict[str, tuple[str, str, str]]

@@ -11,7 +11,8 @@ import trio
 from frp_py.cli.frpc import main
 from frp_py.cli.short import Announced, address
 from frp_py.config.proxies import HttpProxy, StcpProxy, TcpmuxProxy
-from tests.support.inside import free_port, frpc_config, running_server
+from tests.support.inside import frpc_config, running_server
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Made

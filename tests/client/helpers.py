@@ -14,7 +14,8 @@ from frp_py.client.app import Client
 from frp_py.client.sources import ConfigFile
 from frp_py.config import load_client
 from tests.net.web.helpers import Answer, User
-from tests.support.inside import HOST, TOKEN, Frps, free_port, merged
+from tests.support.inside import HOST, TOKEN, Frps, merged
+from tests.support.ports import free_port
 
 
 class Filed:

@@ -27,7 +27,6 @@ from tests.support.inside import (
     Frps,
     connect,
     ending,
-    free_port,
     frpc_config,
     frps,
     logged,
@@ -39,6 +38,7 @@ from tests.support.inside import (
     service,
 )
 from tests.support.net import alive, descriptors, until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 NOT_AGAIN = ". With loginFailExit enabled, no additional retries will be attempted"

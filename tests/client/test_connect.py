@@ -19,8 +19,9 @@ from frp_py.protocol import wire_v1, wire_v2
 from frp_py.protocol.auth import privilege_key
 from frp_py.protocol.messages import Login, LoginResp, Pong
 from frp_py.version import FRP_VERSION
-from tests.support.inside import HOST, TOKEN, Clock, Frps, Talk, free_port, frpc_config, frps, logged
+from tests.support.inside import HOST, TOKEN, Clock, Frps, Talk, frpc_config, frps, logged
 from tests.support.net import descriptors, until
+from tests.support.ports import free_port
 
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])
 

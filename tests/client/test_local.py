@@ -14,8 +14,9 @@ from trio.testing import MockClock
 
 from frp_py.client.local import Dialer
 from frp_py.net.engine.loop import Engine
-from tests.support.inside import HOST, Clock, free_port, logged, service
+from tests.support.inside import HOST, Clock, logged, service
 from tests.support.net import descriptors, until
+from tests.support.ports import free_port
 
 
 class Outcome:

@@ -25,7 +25,6 @@ from tests.support.inside import (
     ServerSide,
     Talk,
     ending,
-    free_port,
     frpc_config,
     frps,
     logged,
@@ -36,6 +35,7 @@ from tests.support.inside import (
     service,
 )
 from tests.support.net import descriptors, until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])

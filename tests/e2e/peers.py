@@ -30,7 +30,8 @@ from frp_py.protocol.messages import (
     ReqWorkConn,
     StartWorkConn,
 )
-from tests.support.programs import HOST, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST
 
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 DATA, WINDOW, PING, GO_AWAY = range(4)

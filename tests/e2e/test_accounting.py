@@ -15,7 +15,8 @@ from frp_py.config import client_from_dict, server_from_dict
 from frp_py.server.app import Server
 from frp_py.server.control import Control
 from frp_py.server.proxies.base import PublicProxy
-from tests.support.programs import HOST, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST
 
 TUNNEL = {"useEncryption": True, "useCompression": True}
 

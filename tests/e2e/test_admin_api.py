@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.support.programs import HOST, ROOT, Program, World, eventually, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, ROOT, Program, World, eventually, proxy, works
 
 
 def command(world: World, client: Program, name: str, *flags: str) -> tuple[int, str]:

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.support.programs import World, connect, eventually, exchange, free_port, proxy, receive_exactly, reset
+from tests.support.ports import free_port
+from tests.support.programs import World, connect, eventually, exchange, proxy, receive_exactly, reset
 
 RATE = 1 << 20
 BURST = RATE  # the bucket is full at first

@@ -20,20 +20,8 @@ from frp_py.net.engine.relay import Relay
 from frp_py.net.engine.stream import Holder
 from frp_py.server.app import Server
 from frp_py.server.control import Control
-from tests.support.programs import (
-    HOST,
-    Program,
-    Service,
-    Wire,
-    World,
-    connect,
-    eventually,
-    exchange,
-    free_port,
-    proxy,
-    receive_exactly,
-    works,
-)
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Program, Service, Wire, World, connect, eventually, exchange, proxy, receive_exactly, works
 
 NO_MUX = "transport.tcpMux = false\n"
 BOTH = pytest.mark.parametrize("common", ["", NO_MUX], ids=["mux", "nomux"])

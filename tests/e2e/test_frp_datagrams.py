@@ -24,7 +24,8 @@ from tests.e2e.peers import Conn, Encrypted, FrpClient, FrpServer, Messages, Soc
 from tests.e2e.test_secret import secret, visitor
 from tests.e2e.test_udp import free_udp_port, udp_proxy, user
 from tests.e2e.test_udp import services as services
-from tests.support.programs import HOST, TOKEN, World, connect, free_port, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, TOKEN, World, connect, receive_exactly
 
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])
 MUX = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])

@@ -14,7 +14,8 @@ import pytest
 from frp_py.protocol import wire_v1, wire_v2
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, NewProxy, NewProxyResp, Ping, Pong, ReqWorkConn, StartWorkConn
 from tests.e2e.peers import Conn, Encrypted, FrpClient, FrpServer, Messages, Yamux, key_of
-from tests.support.programs import HOST, TOKEN, World, connect, eventually, exchange, free_port, proxy, receive_all, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, TOKEN, World, connect, eventually, exchange, proxy, receive_all, receive_exactly
 
 BIG = random.Random(2).randbytes(20_000_000)
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])

@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 import trustme
 
-from tests.support.programs import Handler, Program, World, connect, eventually, free_port, receive_all
+from tests.support.ports import free_port
+from tests.support.programs import Handler, Program, World, connect, eventually, receive_all
 
 
 def saying(name: str) -> Handler:

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from tests.support.programs import World, connect, eventually, exchange, free_port, proxy, receive_all, receive_exactly, reset
+from tests.support.ports import free_port
+from tests.support.programs import World, connect, eventually, exchange, proxy, receive_all, receive_exactly, reset
 
 NO_MUX = "transport.tcpMux = false\n"
 PLAIN = "transport.tls.enable = false\n"

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from tests.support.programs import HOST, Handler, World, connect, eventually, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Handler, World, connect, eventually, proxy, works
 
 EVERY_SECOND = "healthCheck.intervalSeconds = 1\n"
 

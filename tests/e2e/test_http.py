@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.http import Recorder, User, curl, get, nginx_in, read_request, service, web, web_tunnel
-from tests.support.programs import HOST, World, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, eventually
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from websockets.sync.client import connect as websocket
 from websockets.sync.server import serve as serve_websocket
 
 from tests.support.http import Recorder, User, Web, basic, curl, get, saying, service, web, web_tunnel
-from tests.support.programs import HOST, World, eventually, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, eventually
 
 # other protocols
 

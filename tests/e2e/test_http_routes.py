@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.http import Recorder, User, basic, get, saying, service, web, web_tunnel
-from tests.support.programs import World, free_port
+from tests.support.ports import free_port
+from tests.support.programs import World
 
 
 def test_routes(world: World) -> None:

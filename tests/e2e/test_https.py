@@ -13,7 +13,8 @@ import time
 import pytest
 import trustme
 
-from tests.support.programs import HOST, Program, Service, World, connect, eventually, free_port, need, receive_all
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Program, Service, World, connect, eventually, need, receive_all
 
 UNRECOGNIZED_NAME = bytes.fromhex("15 0303 0002 02 70")
 

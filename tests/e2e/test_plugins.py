@@ -23,7 +23,8 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
 from tests.support import programs
-from tests.support.programs import HOST, World, connect, eventually, free_port, need, receive_all, receive_exactly, reset
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, need, receive_all, receive_exactly, reset
 
 BIG = os.urandom(1 << 20) * 20
 TEXT = b"all work and no play\n" * 2000

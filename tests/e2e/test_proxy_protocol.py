@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.support.programs import HOST, World, connect, eventually, free_port, need, proxy, receive_all, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, need, proxy, receive_all, receive_exactly
 
 SIGNATURE = bytes.fromhex("0D0A0D0A000D0A515549540A")
 

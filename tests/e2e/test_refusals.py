@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from tests.e2e.peers import FrpClient
-from tests.support.programs import HOST, ROOT, TOKEN, Program, World, eventually, exchange, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, ROOT, TOKEN, Program, World, eventually, exchange, proxy, works
 
 NOT_AGAIN = ". With loginFailExit enabled, no additional retries will be attempted"
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-from tests.support.programs import HOST, ROOT, TOKEN, Program, World, connect, eventually, free_port, proxy, receive_exactly, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, ROOT, TOKEN, Program, World, connect, eventually, proxy, receive_exactly, works
 
 
 def hang_up(client: Program) -> None:

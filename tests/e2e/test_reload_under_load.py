@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.http import User
-from tests.support.programs import HOST, Program, Service, World, eventually, free_port, need
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Program, Service, World, eventually, need
 
 ROUNDS = int(os.environ.get("RELOADS", "0"))
 """Reloads of each kind while wrk asks as fast as it can; unset, a few while users ask at their leisure."""

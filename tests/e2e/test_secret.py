@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e.test_udp import UdpService, answers, ask, free_udp_port, user
 from tests.e2e.test_udp import services as services  # a fixture
-from tests.support.programs import HOST, Program, World, connect, eventually, exchange, free_port, receive_all, receive_exactly, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Program, World, connect, eventually, exchange, receive_all, receive_exactly, works
 
 
 def secret(kind: str, name: str, local_port: int, key: str = "sesame", extra: str = "") -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.programs import HOST, World, connect, eventually, exchange, free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, exchange, proxy
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from frp_py.cli.frps import main
-from tests.support.programs import TOKEN, Program, World, connect, exchange, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import TOKEN, Program, World, connect, exchange, proxy, works
 
 
 def hang_up(frps: Program, config: str, count: int = 1, said: str = "success reload conf") -> None:

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support.programs import HOST, World, connect, eventually, free_port, need, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, need, receive_exactly
 
 CROWD = 500
 

@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from tests.support.programs import HOST, World, connect, eventually, exchange, free_port, proxy, receive_all, receive_exactly, works
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, exchange, proxy, receive_all, receive_exactly, works
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: str(number.name))
 LINKS = pytest.mark.parametrize("common", ["", "transport.tcpMux = false\n"], ids=["mux", "nomux"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.support.programs import World, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import World, proxy, works
 
 
 def test_a_store_is_read_at_start_and_its_entries_win(world: World) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import programs
-from tests.support.programs import HOST, Handler, World, connect, eventually, free_port, need, receive_all, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Handler, World, connect, eventually, need, receive_all, receive_exactly
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 LOG_IN = b'HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm="Restricted"\r\n\r\n'

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support.programs import Program, World, exchange, free_port, proxy
+from tests.support.ports import free_port
+from tests.support.programs import Program, World, exchange, proxy
 
 FAILED = "login to the server failed: "
 ALARM = "checkAndEnableTLSServerConnWithTimeout error: "

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.programs import HOST, Program, World, connect, eventually, free_port, need, proxy, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Program, World, connect, eventually, need, proxy, receive_exactly
 
 
 class UdpService:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.programs import World, exchange, free_port, proxy, works
+from tests.support.ports import free_port
+from tests.support.programs import World, exchange, proxy, works
 
 PLUGINS = {
     "http": 'plugin = { type = "http_proxy", httpUser = "ann", httpPassword = "p@ss" }\n',

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import HOST, World, connect, eventually, free_port, need, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import HOST, World, connect, eventually, need, receive_exactly
 
 HELD = 1000
 PAGE = b"a small page\n"

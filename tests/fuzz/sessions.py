@@ -18,7 +18,7 @@ from frp_py.protocol import go_json
 from frp_py.protocol.messages import OF_TYPE_ID, CloseProxy, Message, NewProxy, Ping, Pong
 from tests.fuzz.serving import no_bugs
 from tests.support.inside import Frps, Talk, frps, peers_of, proxy, running_frpc, running_server
-from tests.support.programs import free_port
+from tests.support.ports import free_port
 
 _KINDS = list(OF_TYPE_ID.values())
 _ON_A_STREAM = 0x80

@@ -27,7 +27,6 @@ from tests.support.inside import (
     Peers,
     connect,
     ending,
-    free_port,
     logged,
     peers_of,
     proxy,
@@ -38,6 +37,7 @@ from tests.support.inside import (
 )
 from tests.support.inside import service as local_service
 from tests.support.net import until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 STRICT: dict[str, Any] = {"sourcePenalties": {"longest": 600, "exempt": []}}

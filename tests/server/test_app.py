@@ -24,7 +24,6 @@ from tests.support.inside import (
     Clock,
     connect,
     ending,
-    free_port,
     logged,
     merged,
     nothing_left,
@@ -36,6 +35,7 @@ from tests.support.inside import (
     service,
 )
 from tests.support.net import contexts, until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 

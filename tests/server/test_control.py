@@ -27,7 +27,6 @@ from tests.support.inside import (
     Talk,
     connect,
     ending,
-    free_port,
     logged,
     peers_of,
     receive_all,
@@ -36,6 +35,7 @@ from tests.support.inside import (
     started,
 )
 from tests.support.net import until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])

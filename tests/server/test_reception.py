@@ -31,7 +31,6 @@ from tests.support.inside import (
     Talk,
     connect,
     ending,
-    free_port,
     logged,
     peers_of,
     receive_exactly,
@@ -39,6 +38,7 @@ from tests.support.inside import (
     started,
 )
 from tests.support.net import contexts, until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 

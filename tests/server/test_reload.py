@@ -39,7 +39,6 @@ from tests.support.inside import (
     Clock,
     connect,
     ending,
-    free_port,
     logged,
     peers_of,
     proxy,
@@ -52,6 +51,7 @@ from tests.support.inside import (
 )
 from tests.support.inside import merged as changed
 from tests.support.net import until
+from tests.support.ports import free_port
 
 server_context = tls.server_context  # running_server puts another one in its place
 

@@ -12,8 +12,9 @@ import trio
 from frp_py.net.features import DIRECT
 from frp_py.protocol.messages import ReqWorkConn, StartWorkConn
 from frp_py.server.visits import address_text
-from tests.support.inside import connect, ending, free_port, logged, peers_of, receive_all, receive_exactly, running_server, started
+from tests.support.inside import connect, ending, logged, peers_of, receive_all, receive_exactly, running_server, started
 from tests.support.net import until
+from tests.support.ports import free_port
 
 BOTH = pytest.mark.parametrize("mux", [True, False], ids=["mux", "nomux"])
 

@@ -20,7 +20,8 @@ from tests.soak.programs import Watched
 from tests.soak.targets import BY_NAME, SECRET, Target
 from tests.soak.users import Fault
 from tests.soak.wire import Wire
-from tests.support.programs import HOST, TOKEN, Program, Service, free_port
+from tests.support.ports import free_port
+from tests.support.programs import HOST, TOKEN, Program, Service
 
 _ENCRYPTED, _COMPRESSED = "transport.useEncryption = true", "transport.useCompression = true"
 _KINDS = {

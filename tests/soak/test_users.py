@@ -14,7 +14,8 @@ import pytest
 
 from tests.soak import users
 from tests.soak.users import Broken, Fault
-from tests.support.programs import Handler, Service, connect, free_port, receive_exactly
+from tests.support.ports import free_port
+from tests.support.programs import Handler, Service, connect, receive_exactly
 
 TCP = [users.echo, users.half_close, users.slow_reader, users.keeper, users.many]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
-from tests.support.programs import HOST, Handler, World, connect, eventually, free_port, need
+from tests.support.ports import free_port
+from tests.support.programs import HOST, Handler, World, connect, eventually, need
 
 _LARGE = 1 << 24
 

@@ -32,18 +32,12 @@ from frp_py.protocol.wire import WIRES, Wire
 from frp_py.protocol.yamux import Session
 from frp_py.server.app import Server
 from tests.support.net import contexts, until
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 TOKEN = "a token"
 
 M = TypeVar("M", bound=Message)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import resource
 import shutil
 import signal
@@ -17,12 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 TOKEN = "a token of the tests"
@@ -32,8 +32,6 @@ _BUG_MARKS = ("Traceback", "] bug in ", "ended by a bug", "Exception ignored", "
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-_ports = random.SystemRandom()
-_given: deque[int] = deque(maxlen=2000)
 """Not the module's generator: hypothesis seeds that, and runs side by side would choose the same ports."""
 
 
@@ -45,28 +43,6 @@ def need(program: str) -> str:
             pytest.fail(f"{program} is not installed")
         pytest.skip(f"{program} is not installed")
     return path
-
-
-def free_port() -> int:
-    """A port that nobody listens on, outside the range that the system takes for outgoing connections.
-
-    It isn't given again for long: many are listened on only later, or not all the time.
-    """
-    with contextlib.suppress(OSError):
-        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-        for _ in range(200):
-            port = _ports.randrange(10_000, lowest)
-            if port in _given:
-                continue
-            # bound only, never listening: a listener that was closed may keep its port for a while
-            with contextlib.suppress(OSError), socket.socket() as probe, socket.socket(type=socket.SOCK_DGRAM) as udp:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, port))
-                udp.bind((HOST, port))
-                _given.append(port)
-                return port
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def program(name: str) -> str | None:

@@ -24,7 +24,8 @@ from frp_py.server.vhost import h2, http
 from frp_py.server.vhost.h2_stream import H2Stream
 from tests.server.vhost.helpers import GET as GET_1
 from tests.server.vhost.helpers import OK, Setting, hosts_asked_for, receive, requested, setting
-from tests.support.inside import connect, ending, free_port, logged, running_server
+from tests.support.inside import connect, ending, logged, running_server
+from tests.support.ports import free_port
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PING, GO_AWAY, WINDOW = 0, 1, 2, 3, 4, 6, 7, 8

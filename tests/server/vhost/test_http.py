@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.support.inside import connect, free_port, logged, running_server
+from tests.support.inside import connect, logged, running_server
+from tests.support.ports import free_port
 
 
 async def test_who_asks_for_what_is_not_there_does_not_fill_the_log() -> None:

@@ -10,8 +10,9 @@ import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from tests.support.inside import connect, ending, free_port, logged, peers_of, receive_all, running_server, started
+from tests.support.inside import connect, ending, logged, peers_of, receive_all, running_server, started
 from tests.support.net import until
+from tests.support.ports import free_port
 
 SECRET = {"http_user": "u", "http_pwd": "p", "custom_domains": ("it.test",)}
 WRONG = base64.b64encode(b"u:wrong").decode()

@@ -11,8 +11,9 @@ import trio
 from frp_py.server.app import Server
 from frp_py.server.statistics import Record
 from tests.net.web.helpers import Answer, User
-from tests.support.inside import HOST, Peer, Peers, free_port, peers_of, running_server
+from tests.support.inside import HOST, Peer, Peers, peers_of, running_server
 from tests.support.net import until
+from tests.support.ports import free_port
 
 
 class Site:

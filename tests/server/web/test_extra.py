@@ -18,8 +18,9 @@ from frp_py.protocol.messages import NewVisitorConn, NewVisitorConnResp, ReqWork
 from frp_py.server.web.live import MOST_SHOWN
 from tests.net.web.helpers import User
 from tests.server.web.helpers import Site, running_site
-from tests.support.inside import HOST, Peer, Talk, connect, free_port, logged, receive_exactly
+from tests.support.inside import HOST, Peer, Talk, connect, logged, receive_exactly
 from tests.support.net import until
+from tests.support.ports import free_port
 
 
 @asynccontextmanager

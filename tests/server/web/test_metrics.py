@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.server.web.helpers import Site, running_site
-from tests.support.inside import free_port
+from tests.support.ports import free_port
 from tests.support.programs import program
 
 HEADS = """\

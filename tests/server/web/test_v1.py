@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.server.web.helpers import Site, running_site
-from tests.support.inside import free_port, logged
+from tests.support.inside import logged
+from tests.support.ports import free_port
 
 STAMP = re.compile(r"[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d")
 CONF = {"healthCheck": {"type": "", "intervalSeconds": 0}, "localIP": "127.0.0.1", "plugin": None}

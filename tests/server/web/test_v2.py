@@ -12,7 +12,8 @@ import trio
 
 from frp_py.server.statistics import Record
 from tests.server.web.helpers import Site, running_site
-from tests.support.inside import free_port, logged
+from tests.support.inside import logged
+from tests.support.ports import free_port
 
 TRANSPORT = {"useEncryption": False, "useCompression": False, "bandwidthLimit": "", "bandwidthLimitMode": "client"}
 GROUP = {"group": ""}

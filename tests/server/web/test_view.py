@@ -10,7 +10,8 @@ import pytest
 
 from tests.net.web.helpers import Answer
 from tests.server.web.helpers import Site, running_site
-from tests.support.inside import Peer, free_port, logged
+from tests.support.inside import Peer, logged
+from tests.support.ports import free_port
 
 RUN_ID = "5eed0123456789ab"
 OTHERS = {"X-Forwarded-For": "192.0.2.1"}  # the mark of somebody from elsewhere
