@@ -11,7 +11,8 @@ import trio
 from trio.lowlevel import RunVar
 
 from frp_py.client.proxies.base import LocalSide
-from frp_py.net.engine.datagrams import Crowd, LocalSockets, Places, keep_small
+from frp_py.net.engine.datagrams import LocalSockets, keep_small
+from frp_py.net.engine.places import Crowd, Places
 from frp_py.protocol.proxy_protocol import NoHeaderError, header
 
 if TYPE_CHECKING:

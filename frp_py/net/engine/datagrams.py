@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from frp_py.protocol.yamux import SMALL, PullFrom
 if TYPE_CHECKING:
     from frp_py.net.engine.ends import End
     from frp_py.net.engine.loop import Engine
+    from frp_py.net.engine.places import Crowd
 
 _BATCH = 32  # datagrams taken from a socket before others get their turn
 _QUEUE = 1024  # datagrams that wait for a work connection
@@ -366,64 +367,6 @@ class UserPort:
         self.stream = None
         if self._open:
             self._on_lost(reason)
-
-
-class Places:
-    """How many local sockets there may be in a program, `most`, and who has them."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
-        self.crowds: set[Crowd] = set()
-        """Those who have any."""
-
-    def make_room(self, crowd: Crowd) -> None:
-        """One of `crowd` or of another goes. A crowd above the average doesn't look for a bigger one: that is what a flood is."""
-        if self.taken:
-            (crowd if len(crowd.locals) * len(self.crowds) > self.taken else max(self.crowds, key=_size)).give_one_up()
-
-
-class Crowd:
-    """The local sockets of one proxy, those first that have been there for longest, more or less."""
-
-    def __init__(self, places: Places) -> None:
-        self.locals: OrderedDict[LocalSocket, None] = OrderedDict()
-        self._places = places
-
-    def make_room(self) -> None:
-        """For one more, when all places are taken."""
-        if self._places.taken >= self._places.most:
-            self._places.make_room(self)
-
-    def make_room_at_once(self) -> None:
-        """The system says that there is none."""
-        self._places.make_room(self)
-
-    def add(self, local: LocalSocket) -> None:
-        """It has come."""
-        self.locals[local] = None
-        self._places.taken += 1
-        self._places.crowds.add(self)
-
-    def remove(self, local: LocalSocket) -> None:
-        """It has gone."""
-        del self.locals[local]
-        self._places.taken -= 1
-        if not self.locals:
-            self._places.crowds.discard(self)
-
-    def give_one_up(self) -> None:
-        """The oldest, but a few that were used a moment ago are looked over."""
-        for _ in range(16):
-            local = next(iter(self.locals))
-            if not local.was_used_lately:
-                break
-            self.locals.move_to_end(local)
-        next(iter(self.locals)).make_room()
-
-
-def _size(crowd: Crowd) -> int:
-    return len(crowd.locals)
 
 
 class LocalSockets:

@@ -12,19 +12,10 @@ import pytest
 
 from frp_py.log import get_logger
 from frp_py.net.engine import datagrams
-from frp_py.net.engine.datagrams import (
-    Crowd,
-    LocalSockets,
-    PacketStream,
-    Places,
-    UserPort,
-    keep_small,
-    run_at,
-    segments,
-    udp_socket,
-)
+from frp_py.net.engine.datagrams import LocalSockets, PacketStream, UserPort, keep_small, run_at, segments, udp_socket
 from frp_py.net.engine.link import MuxLink
 from frp_py.net.engine.loop import Engine
+from frp_py.net.engine.places import Crowd, Places
 from frp_py.net.engine.stream import Holder
 from frp_py.net.engine.translator import Translator
 from frp_py.protocol.datagrams import PACK, PING, tail_of
