@@ -24,6 +24,7 @@ _LOOSE, _STRICT = 24, 4
 _RSS_GROWTH = 12.0  # MB between the counts of one program
 _SLOPE = 1.0  # MB a minute, of those that were counted often enough to tell
 _OFTEN = 6  # counts
+_STEP = 5.0  # MB that the heap may grow by at once, whenever that is: over two minutes it would pass for a slope
 _SETTLED = 2  # counts, after which what is loaded or cached at first is there
 
 
@@ -74,8 +75,9 @@ class Counts:
     def check_slopes(self) -> None:
         """Raises Fault for one that has grown all along."""
         for program, slope in self._slopes().items():
-            if slope > _SLOPE and len(self._rss[program]) >= _OFTEN:
-                raise Fault(f"{program.name} grows by {slope:.2f} MB a minute: {', '.join(f'{mb:.1f}' for _, mb in self._rss[program])} MB")
+            rss = self._rss[program]
+            if slope > _SLOPE and len(rss) >= _OFTEN and rss[-1][1] > rss[_SETTLED][1] + _STEP:
+                raise Fault(f"{program.name} grows by {slope:.2f} MB a minute: {', '.join(f'{mb:.1f}' for _, mb in rss)} MB")
 
     def summary(self) -> str:
         """Memory at first and at last, and by how much it has grown, of those that were counted often enough."""

@@ -95,3 +95,15 @@ def test_memory_that_grows() -> None:
         take(Program(), times=12, grows=1.1).check_slopes()
     with pytest.raises(Fault, match=r"it grows: 50\.0, 57\.0, 64\.0, 71\.0, 78\.0 MB"):
         take(Program(), times=6, grows=7)
+
+
+def test_a_step_of_the_heap_is_no_slope(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Program()
+    taken = Counts()
+    for second, rss in ((3, 46.2), (8, 57.9), (34, 63.4), (67, 63.9), (101, 66.0), (136, 66.0), (197, 66.0)):
+        program.figures.rss = rss
+        taken.take(program.as_watched(), second)
+    taken.check_slopes()
+    monkeypatch.setattr(counts, "_STEP", 0)
+    with pytest.raises(Fault, match="it grows by 1"):
+        taken.check_slopes()
