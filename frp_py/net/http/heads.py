@@ -27,6 +27,8 @@ INTERIM_ROOM, INTERIM_COST = MAX_HEAD, 2048
 CHUNKED, UNTIL_CLOSE = -1, -2
 """Lengths of a body that aren't known in advance."""
 
+_LISTS = frozenset((b"connection", b"te", b"expect"))  # fields whose elements are looked at here; others are passed on as they are
+
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n")
 _NAME = re.compile(_TOKEN + rb"+")
@@ -45,7 +47,7 @@ class BadHead(PeerError):
 
 
 class HeadTooLarge(BadHead):
-    """The head goes beyond MAX_HEAD."""
+    """The head goes beyond MAX_HEAD or MAX_FIELDS."""
 
     status = 431
 
@@ -64,9 +66,17 @@ def fields_of(block: bytes) -> list[Field]:
     found: list[Field] = _FIELD.findall(block)
     if len(found) != lines or block[-2:] not in (b"", b"\r\n"):
         raise BadHead("malformed header")  # folded lines, bare CR or LF, NUL, blanks before the colon
+    if block.count(b",") > MAX_FIELDS:
+        check_lists(found)
     if b" \r" in block or b"\t\r" in block:
         return [(name, value.rstrip(b" \t")) for name, value in found]
     return found
+
+
+def check_lists(fields: Iterable[Field]) -> None:
+    """Raises HeadTooLarge when lists name more than a head may have fields: 64 KiB of `Connection: a,a,...` would take 16 ms."""
+    if sum(value.count(b",") for name, value in fields if name.lower() in _LISTS) > MAX_FIELDS:
+        raise HeadTooLarge("too many elements in a header")
 
 
 def is_field(name: bytes, value: bytes) -> bool:

@@ -34,6 +34,7 @@ from frp_py.net.http.heads import (
     UNTIL_CLOSE,
     BadHead,
     Field,
+    check_lists,
     host_of,
     is_field,
     request_length,
@@ -255,6 +256,7 @@ class Exchange2(Exchange):
         try:
             if not all(is_field(*field) for field in fields):
                 raise BadHead("malformed header")
+            check_lists(fields)
             request_line(b"%b %b HTTP/1.1" % (method, target))
             named = host_of(fields, required=False)
             host = host or named

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frp_py.net.http import heads
-from frp_py.net.http.heads import BadHead, VersionUnknown
+from frp_py.net.http.heads import BadHead, HeadTooLarge, VersionUnknown
 
 
 class Llhttp:
@@ -304,3 +304,18 @@ def test_the_end_of_a_response_head(data: bytes, end: int) -> None:
 def test_what_simple_services_write_is_made_strict() -> None:
     head = heads.lenient(b"HTTP/1.1 200 OK\nA: b\n c\r\nD: e\n\n")
     assert head == b"HTTP/1.1 200 OK\r\nA: b c\r\nD: e\r\n\r\n"
+
+
+@pytest.mark.parametrize("block", [b"Connection: " + b"a," * 257 + b"\r\n", b"TE: a,\r\nconnection: a,\r\n" * 127 + b"Expect: ,,,\r\n"])
+def test_lists_that_are_looked_at_are_short(block: bytes) -> None:
+    with pytest.raises(HeadTooLarge, match="too many elements"):
+        heads.fields_of(block)
+    assert heads.fields_of(block.replace(b",", b"", 1)), "one less is allowed"
+    other = block.lower().replace(b"connection", b"x").replace(b"te", b"y").replace(b"expect", b"z")
+    assert heads.fields_of(other), "elements of others are nobody's business"
+
+
+def test_fields_are_few() -> None:
+    assert len(heads.fields_of(b"a:\r\n" * 256)) == 256
+    with pytest.raises(HeadTooLarge, match="too many headers"):
+        heads.fields_of(b"a:\r\n" * 257)
