@@ -206,7 +206,12 @@ class _Run:
         names: list[str] = []
         value = dot
         if isinstance(node, Variable):
-            value = next(held for name, held in reversed(self._variables) if name == node.name)
+            for held in reversed(self._variables):
+                if held[0] == node.name:
+                    value = held[1]
+                    break
+            else:  # it is declared by the very pipeline that asks for it
+                self._fail(node, f"undefined variable: {node.name}")
             names = node.names
         elif isinstance(node, Chain):
             value, names = self._operand(node.of, dot), node.names

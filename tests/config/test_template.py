@@ -99,6 +99,8 @@ ERRORS = [
     ("{{ $x }}", '1: undefined variable "$x"'),
     ("{{ if true }}{{ $x := 1 }}{{ end }}{{ $x }}", '1: undefined variable "$x"'),
     ("{{ $x = 1 }}", '1: undefined variable "$x"'),
+    ("{{ range $i, $x := $x }}{{ end }}", '1:19: executing "frp" at <$x>: undefined variable: $x'),
+    ("{{ $x := len $x.A }}", '1:15: executing "frp" at <$x.A>: undefined variable: $x'),
     ("{{ .Envs.A-B }}", "1: bad character U+002D '-'"),
     ("{{ break }}", "1: {{break}} outside {{range}}"),
     ("{{ range 3 }}{{ else }}{{ continue }}{{ end }}", "1: {{continue}} outside {{range}}"),
