@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import os
 import stat
@@ -12,6 +13,7 @@ from urllib.parse import quote
 _READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NOCTTY", 0)
 _STEP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _LISTED = 100_000  # entries
+_LONGEST = 4096  # bytes of a path: the system opens none that is longer
 
 
 class Found(NamedTuple):
@@ -37,7 +39,9 @@ def find(folder: str, parts: Sequence[str]) -> Found:
     without following any, so that a link that is put there meanwhile leads nowhere.
     """
     root = os.path.realpath(folder)
-    path = os.path.realpath(os.path.join(root, *parts))
+    if sum([len(part) + 1 for part in parts]) > _LONGEST:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))  # name by name it would take 200 ms to find out
+    path = os.path.realpath(os.path.join(root, *parts), strict=True)
     if path != root and not path.startswith(root.rstrip(os.sep) + os.sep):
         raise FileNotFoundError(path)
     names = [name for name in path[len(root) :].split(os.sep) if name]

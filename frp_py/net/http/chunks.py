@@ -9,6 +9,7 @@ from frp_py.net.http.heads import BadHead, Field, fields_of, is_field
 
 _LINE = 1024  # bytes of a chunk's first line, or of the trailer
 _TRAILER = 16 * 1024
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _NOT_IN_TRAILER = frozenset(
     (
@@ -42,6 +43,13 @@ class Chunks:
         pieces: list[memoryview] = []
         pos, end = 0, len(data)
         while pos < end and self._state != _DONE:
+            if self._state == _IN_SIZE and not self._line and (found := _PLAIN_SIZE.match(data, pos)) is not None:
+                begin = found.end()
+                behind = begin + int(found[1], 16)
+                if begin < behind < end - 1 and data[behind] == 13 and data[behind + 1] == 10:  # it is all there, as nearly every one is
+                    pieces.append(data[begin:behind])
+                    pos = behind + 2
+                    continue
             if self._state == _IN_DATA:
                 n = min(self._left, end - pos)
                 pieces.append(data[pos : pos + n])

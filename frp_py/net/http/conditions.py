@@ -61,6 +61,8 @@ def ranges_of(value: bytes, size: int) -> tuple[tuple[int, int], ...] | None:
     unit, _, text = value.partition(b"=")
     if unit.strip().lower() != b"bytes":
         return None
+    if text.count(b",") > 2 * _MOST_RANGES:
+        return None
     ranges = []
     specs = [spec.strip(b" \t") for spec in text.split(b",")]
     for spec in filter(None, specs):

@@ -134,7 +134,7 @@ class Pages:
     def _load(self, root: str, path: str) -> Page:
         """Raises OSError."""
         root = os.path.realpath(root)
-        path = os.path.realpath(os.path.join(root, path))
+        path = os.path.realpath(os.path.join(root, path), strict=True)
         if os.path.commonpath((root, path)) != root:
             raise FileNotFoundError(f"{path} is outside {root}")
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

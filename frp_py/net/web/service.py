@@ -46,6 +46,7 @@ log = get_logger()
 _WAITING = 256  # connections on which nothing is being served
 _WAITING_TLS = 128  # the same; by HTTP/2 each of them may have sent a MiB that nobody wants
 _CONNECTIONS = 768  # in all
+_TARGET = 8192  # bytes of path and query: 64 KiB of either would take many milliseconds to be understood
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -207,6 +208,9 @@ class WebService:
     async def _answer(self, call: Call) -> None:
         """Raises PeerError; a bug is the end of this request alone."""
         call.fields = self._fields
+        if len(call.exchange.target) > _TARGET:
+            await call.exchange.answer(414, [*self._fields, TEXT], b"414 URI Too Long\n")
+            return
         try:
             await call.run(self._app)
         except PeerError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from frp_py.net.http.heads import values_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from frp_py.net.web.request import Request
 
 _LASTS = 30 * 86400  # s
+_MOST = 8  # tickets of a request that are looked at
 
 
 class Tickets:
@@ -23,6 +26,7 @@ class Tickets:
 
     def __init__(self, port: int) -> None:
         self._name = f"frp-ticket-{port}"
+        self._pattern = re.compile(rb"(?:^|;)[ \t]*%b=([0-9a-f]{16})([0-9a-f]{64})[ \t]*(?=;|$)" % self._name.encode())
         self._secret = os.urandom(32)
 
     def new(self, request: Request) -> str:
@@ -33,12 +37,11 @@ class Tickets:
 
     def holder(self, request: Request) -> str:
         """Who has the ticket that comes with a request; empty without a genuine one."""
-        for value in values_of(request.fields, b"cookie"):
-            for cookie in value.decode("latin-1").split(";"):
-                name, _, ticket = cookie.strip().partition("=")
-                number, seal = ticket[:16], ticket[16:]
-                if name == self._name and hmac.compare_digest(seal.encode(), self._seal(number).encode()):
-                    return f"ticket {number}"
+        cookies = b";".join(values_of(request.fields, b"cookie"))
+        for found in islice(self._pattern.finditer(cookies), _MOST):
+            number = found[1].decode()
+            if hmac.compare_digest(found[2], self._seal(number).encode()):
+                return f"ticket {number}"
         return ""
 
     def _seal(self, number: str) -> str:

@@ -67,11 +67,28 @@ def test_directories_and_a_folder_that_is_a_link(root: Path) -> None:
     assert read(Path("/"), "etc", "passwd")
 
 
+def test_a_path_longer_than_the_system_opens_is_not_looked_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    real = os.lstat
+
+    def lstat(path: str) -> os.stat_result:
+        looked_at.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    (root / "again").symlink_to(".")
+    with pytest.raises(OSError, match="File name too long"):
+        read(root, *["again"] * 10_000)
+    with pytest.raises(FileNotFoundError):
+        read(root, *["x"] * 2000)
+    assert len(looked_at) < 100, "nor is what stands behind a name that isn't there"
+
+
 def test_a_link_put_there_in_between_leads_nowhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.path.realpath
 
-    def and_then_swapped(path: str) -> str:
-        found = real(path)
+    def and_then_swapped(path: str, *, strict: bool = False) -> str:
+        found = real(path, strict=strict)
         if path.endswith("file"):
             os.rename(root / "a" / "b", root / "moved")
             (root / "a" / "b").symlink_to(root.parent / "root2")

@@ -40,6 +40,7 @@ def date(seconds: int) -> bytes:
         (b"lines=0-1", None),
         (b"bytes=0-999,0-999", None),  # more than there is
         (b"bytes=" + b",".join(b"%d-%d" % (n, n) for n in range(11)), None),
+        (b"bytes=0-0" + b"," * 30, None),
         (b"bytes=" + b"9" * 5000 + b"-", None),
     ],
 )

@@ -32,6 +32,13 @@ async def test_every_answer_carries_what_browsers_are_to_obey() -> None:
             assert FIELDS.items() <= (await site.ask("/hello", method="POST")).fields.items()
 
 
+async def test_what_is_asked_for_has_a_length() -> None:
+    async with running_site(OPERATIONS) as it:
+        for target in ("/static/", "/hello?", "/"):
+            assert (await it.ask(target + "a" * (8192 - len(target)), basic())).status != 414
+            assert (await it.ask(target + "a" * (8193 - len(target)), basic())).status == 414
+
+
 async def test_many_requests_on_one_connection_and_many_connections() -> None:
     async with running_site(OPERATIONS) as site, site.user() as user, site.user() as other:
         for _ in range(3):
