@@ -21,7 +21,20 @@ from frp_py.net.engine.stream import Holder
 from frp_py.server.app import Server
 from frp_py.server.control import Control
 from tests.support.ports import free_port
-from tests.support.programs import HOST, Program, Service, Wire, World, connect, eventually, exchange, proxy, receive_exactly, works
+from tests.support.programs import (
+    HOST,
+    Program,
+    Service,
+    Wire,
+    World,
+    connect,
+    eventually,
+    exchange,
+    proxy,
+    receive_exactly,
+    wait_until_free,
+    works,
+)
 
 NO_MUX = "transport.tcpMux = false\n"
 BOTH = pytest.mark.parametrize("common", ["", NO_MUX], ids=["mux", "nomux"])
@@ -133,7 +146,7 @@ def test_a_link_that_swallows_is_noticed_and_nothing_is_left_of_it(world: World)
     print(f"noticed after {took:.1f} s; frps {first[1]:.1f} -> {frps.figures.rss:.1f} MB")
     assert took < 14  # 1 s until the ping, 10 s for its answer, and the grain of the clocks
     for each in blackouts:
-        socket.create_server(("0.0.0.0", each.port)).close()
+        wait_until_free(each.port)
     eventually(lambda: frps.figures.descriptors <= first[0] + 3, "the server's descriptors are closed", 12)  # a new login may be on its way
     eventually(lambda: service.open == 0, "the services have been told")
     assert frps.figures.rss < first[1] + 8

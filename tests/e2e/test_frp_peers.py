@@ -15,7 +15,7 @@ from frp_py.protocol import wire_v1, wire_v2
 from frp_py.protocol.messages import CloseProxy, Login, LoginResp, NewProxy, NewProxyResp, Ping, Pong, ReqWorkConn, StartWorkConn
 from tests.e2e.peers import Conn, Encrypted, FrpClient, FrpServer, Messages, Yamux, key_of
 from tests.support.ports import free_port
-from tests.support.programs import HOST, TOKEN, World, connect, eventually, exchange, proxy, receive_all, receive_exactly
+from tests.support.programs import HOST, TOKEN, World, connect, eventually, exchange, proxy, receive_all, receive_exactly, wait_until_free
 
 BIG = random.Random(2).randbytes(20_000_000)
 WIRES = pytest.mark.parametrize("wire", ["v1", "v2"])
@@ -63,7 +63,7 @@ def test_the_whole_life_of_an_frp_client(world: World, wire: str, mux: bool) -> 
         client.control.send(CloseProxy("other"))
         client.control.send(CloseProxy("never there"))
         frps.wait_for("close proxy [never there] success")
-        socket.create_server(("0.0.0.0", second)).close()
+        wait_until_free(second)
         users = [connect(remote) for _ in range(100)]
         for user in users:
             user.sendall(b"all at once")
@@ -71,7 +71,7 @@ def test_the_whole_life_of_an_frp_client(world: World, wire: str, mux: bool) -> 
         for user in users:
             user.close()
     frps.wait_for("client exit success")
-    socket.create_server(("0.0.0.0", remote)).close()
+    wait_until_free(remote)
 
 
 @WIRES
@@ -186,7 +186,7 @@ def test_a_client_whose_heartbeats_stay_away_is_dropped(world: World, wire: str)
         assert "heartbeat timeout" not in frps.output
         assert client.control_ends()
         frps.wait_for("heartbeat timeout", deadline=1)
-        socket.create_server(("0.0.0.0", remote)).close()
+        wait_until_free(remote)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import os
 import pwd
 import random
 import shutil
-import socket
 import struct
 import subprocess
 import time
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.ports import free_port
-from tests.support.programs import HOST, World, connect, eventually, need, receive_exactly
+from tests.support.programs import HOST, World, connect, eventually, need, receive_exactly, wait_until_free
 
 CROWD = 500
 
@@ -218,4 +217,4 @@ def test_the_service_is_cut_off_with_its_user(world: World, sshd: SshServer) -> 
     tunnel.client.kill()
     assert session.wait(5) == 255
     session.stdout.close()
-    socket.create_server(("0.0.0.0", tunnel.port)).close()
+    wait_until_free(tunnel.port)

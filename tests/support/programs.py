@@ -61,6 +61,19 @@ def eventually(holds: Callable[[], bool], what: str, deadline: float = 10) -> fl
     return time.monotonic() - began
 
 
+def wait_until_free(port: int) -> None:
+    """Until `port` can be listened on at all addresses. A program says what it does, or closes its users' connections, just before that."""
+
+    def is_free() -> bool:
+        try:
+            socket.create_server(("0.0.0.0", port)).close()
+        except OSError:
+            return False
+        return True
+
+    eventually(is_free, f"port {port} is free again", 2)
+
+
 def connect(port: int, timeout: float = 10) -> socket.socket:
     """A connection to `port`; whatever takes longer than `timeout` s on it fails."""
     return socket.create_connection((HOST, port), timeout)
