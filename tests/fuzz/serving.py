@@ -296,6 +296,8 @@ def _response_in(asked: bytes, data: bytes) -> tuple[int, bytes] | None:
         while not isinstance(event := connection.next_event(), type(h11.NEED_DATA) | h11.ConnectionClosed):
             if isinstance(event, h11.Response):
                 status = event.status_code
+                if event.http_version == b"1.0" and any(name == b"transfer-encoding" for name, _ in event.headers):
+                    return None  # h11 reads it like that of 1.1, we, like frp, as if it had none (RFC 9112 6.1: faulty)
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):

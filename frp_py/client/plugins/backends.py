@@ -20,10 +20,10 @@ from frp_py.net.http.heads import (
     Field,
     block_of,
     fields_of,
+    leaves_open,
     lenient,
     response_length,
     status_line,
-    tokens_of,
 )
 from frp_py.net.serving.exchange import has_body
 from frp_py.net.serving.reading import Reading
@@ -129,8 +129,7 @@ class Backend:
             length = response_length(fields, is_1_1=self._is_1_1)
         except PeerError as error:
             raise BackendError(str(error)) from None
-        connection = tokens_of(fields, b"connection")
-        self._keep_alive = b"close" not in connection and (self._is_1_1 or b"keep-alive" in connection)
+        self._keep_alive = leaves_open(fields, is_1_1=self._is_1_1)
         self._reading.begin_body(length if has_body(method, status) else 0)
         return status, fields, length
 

@@ -194,6 +194,12 @@ def response_length(fields: Collection[Field], *, is_1_1: bool = True) -> int:
     return _length(lengths[0])
 
 
+def leaves_open(fields: Collection[Field], *, is_1_1: bool) -> bool:
+    """Whether another response may follow this one; none does one of HTTP/1.0 with a coding, whose end is disputed (RFC 9112 6.1)."""
+    tokens = tokens_of(fields, b"connection")
+    return b"close" not in tokens and (is_1_1 or (b"keep-alive" in tokens and not values_of(fields, b"transfer-encoding")))
+
+
 def _length(value: bytes) -> int:
     if not value.isdigit() or len(value) > 18:
         raise BadHead("malformed Content-Length header")

@@ -234,8 +234,7 @@ class Response:
         self.fields = fields = heads.fields_of(block[:-2])
         ours, self._others = sort(fields, _DROPPED, {b"date"})
         self.length = heads.response_length(ours, is_1_1=self.is_1_1)
-        tokens = heads.tokens_of(ours, b"connection")
-        self.keep_alive = b"close" not in tokens and (self.is_1_1 or b"keep-alive" in tokens)
+        self.keep_alive = heads.leaves_open(ours, is_1_1=self.is_1_1)
         self.upgrade = rules.upgrade_of(ours) if self.status == 101 else b""
         self.has_date = any(name.lower() == b"date" for name, _ in ours)
         self._made_for: tuple[Rules | None, bool, bool] = (None, False, False)

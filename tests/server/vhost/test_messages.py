@@ -134,3 +134,11 @@ def test_http_1_0_has_no_upgrade() -> None:
         sent = RequestFields(fields, is_1_1=is_1_1).block_for(site, b"192.0.2.1", b"a.example")
         assert (b"Upgrade: websocket\r\n" in sent) == is_1_1
         assert (b"Connection: Upgrade\r\n" in sent) == is_1_1
+
+
+def test_after_a_coding_of_http_1_0_nothing_is_to_be_relied_on() -> None:
+    block = b"Connection: keep-alive\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    response = responses.get(b"HTTP/1.0 200 OK\r\n" + block)
+    assert (response.length, response.keep_alive) == (3, False)
+    response = responses.get(b"HTTP/1.1 200 OK\r\n" + block)
+    assert (response.length, response.keep_alive) == (heads.CHUNKED, True)
